@@ -1,0 +1,92 @@
+"""Settings, read once from the environment.
+
+Every name begins with `KEYFOLD_`; `keyfold up` sets them all by itself.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping
+
+import msgspec
+
+
+class SettingsError(Exception):
+    """A setting is missing or can't be read; the message names it and says what it takes."""
+
+
+class Secret:
+    """Bytes that show nothing of themselves in a log, a traceback or a `repr`."""
+
+    __slots__ = ("reveal",)
+
+    def __init__(self, value: bytes) -> None:
+        self.reveal = value
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What one process needs to know.
+
+    `database_url` is that of the process's own login (`keyfold_api` or `keyfold_worker`);
+    `admin_database_url`, a superuser's, is read by `keyfold migrate` alone.
+    `peppers` maps a version to at least 32 bytes; the highest version is used for what is issued now.
+    """
+
+    database_url: str
+    peppers: dict[int, Secret]
+    admin_database_url: str = ""
+    worker_database_url: str = ""
+    nats_url: str = "nats://127.0.0.1:4222"
+    nats_user: str = ""
+    nats_password: str = ""
+    nats_replicas: int = 1
+    public_url: str = "http://127.0.0.1:8080"
+    public_nats_url: str = "nats://127.0.0.1:4222"
+    host: str = "127.0.0.1"
+    port: int = 8080
+    log_level: str = "info"
+    log_format: str = "json"
+
+    def __repr__(self) -> str:
+        return f"Settings(public_url={self.public_url!r}, …)"
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Settings from `KEYFOLD_…` variables. Raises `SettingsError`, which never repeats a value."""
+    given: dict[str, object] = {}
+    for field in msgspec.structs.fields(Settings):
+        name = f"KEYFOLD_{field.name.upper()}"
+        if name not in environment:
+            if field.required:
+                raise SettingsError(f"{name} is not set. On one machine `keyfold up` needs no settings at all.")
+            continue
+        given[field.name] = environment[name]
+    if "peppers" in given:
+        given["peppers"] = read_peppers(str(given["peppers"]))
+    try:
+        return msgspec.convert(given, Settings, strict=False, dec_hook=_keep)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"A KEYFOLD_… variable can't be read: {error}") from None
+
+
+def read_peppers(text: str) -> dict[int, Secret]:
+    """`1:<base64>,2:<base64>` as versioned peppers of at least 32 bytes."""
+    peppers = {}
+    for part in text.split(","):
+        version, _, encoded = part.strip().partition(":")
+        try:
+            value = base64.b64decode(encoded, validate=True)
+        except binascii.Error:
+            value = b""
+        if not version.isdecimal() or len(value) < 32:
+            raise SettingsError("KEYFOLD_PEPPERS takes <version>:<base64 of 32 bytes or more>, separated by commas.")
+        peppers[int(version)] = Secret(value)
+    return peppers
+
+
+def _keep(kind: type, value: object) -> object:
+    if isinstance(value, kind):
+        return value
+    raise TypeError(f"expected {kind.__name__}")
