@@ -1,0 +1,1 @@
+"""NATS: the connection, the subjects, and the stream of lifecycle events."""

@@ -1,0 +1,1 @@
+"""HTTP: controllers that translate and delegate, errors as problem+json, health, metrics, pages."""

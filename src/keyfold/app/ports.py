@@ -1,0 +1,88 @@
+"""What the application needs of the world outside: a journal that appends and loads, a clock, entropy."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+import msgspec
+
+from keyfold.domain.aggregates import Aggregate
+
+S = TypeVar("S")
+Clock = Callable[[], datetime]
+Entropy = Callable[[int], bytes]
+
+
+class Entry(NamedTuple):
+    """One record to append: `version` is the one that it gets in its stream."""
+
+    stream: str
+    version: int
+    record: str
+
+
+class Digest(msgspec.Struct, frozen=True):
+    """A token at rest: the HMAC-SHA-256 under the pepper of this version. Its `repr` shows only whose it is."""
+
+    id: str
+    pepper: int
+    value: bytes
+
+    def __repr__(self) -> str:
+        return f"Digest({self.id})"
+
+
+class Replay(msgspec.Struct, frozen=True):
+    """An answer kept for a repeated request. `answer` is sealed; `position` is known once it is stored."""
+
+    id: bytes
+    fingerprint: bytes
+    answer: bytes
+    position: int = 0
+
+
+class Write(msgspec.Struct, frozen=True):
+    """What one command appends: its records and the rows that live or die with them."""
+
+    entries: list[Entry]
+    digests: list[Digest] = []
+    replay: Replay | None = None
+
+
+class Loaded(NamedTuple, Generic[S]):
+    """The state of a stream and its version, None and 0 when there is no such stream."""
+
+    state: S | None
+    version: int
+
+
+class StreamMovedError(Exception):
+    """A stream of the write has moved on since it was loaded: decide anew."""
+
+
+class AlreadyAnsweredError(Exception):
+    """The idempotency key of the write has been used, just now, by another request."""
+
+
+class Journal(Protocol):
+    """The event store. Every method raises `Unavailable` when the truth can't be asked within its time."""
+
+    async def load(self, aggregate: Aggregate[S], stream: str) -> Loaded[S]:
+        """The stream as it is by now; never older than the call."""
+        ...
+
+    async def append(self, write: Write) -> int:
+        """Appends all or nothing, and gives the last position. Raises `StreamMovedError`, `AlreadyAnsweredError`."""
+        ...
+
+    async def digest(self, of: str) -> Digest | None:
+        """The digest of the token of this key, link or session."""
+        ...
+
+    async def replay(self, replay: bytes) -> Replay | None:
+        """The answer kept under this id, if there is one."""
+        ...
+
+    async def head(self) -> int:
+        """The last position of the log, 0 when it is empty."""
+        ...

@@ -1,0 +1,158 @@
+"""The partner: one app joined to one integration, from its invitation to its offboarding."""
+
+from datetime import datetime
+from typing import Any, Literal, assert_never
+
+import msgspec
+
+from keyfold.domain.record import Event
+from keyfold.domain.refusals import Refusal
+
+
+class PartnerInvited(Event, frozen=True, kw_only=True):
+    type = "partner.invited.v1"
+
+    partner_id: str
+    integration_id: str
+    link_id: str
+    app_name: str | None = None
+    app_description: str | None = None
+    metadata: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class PartnerOnboarded(Event, frozen=True, kw_only=True):
+    type = "partner.onboarded.v1"
+
+    partner_id: str
+    integration_id: str
+    link_id: str
+    key_ids: list[str]
+
+
+class PartnerKeyAdded(Event, frozen=True, kw_only=True):
+    """One more key was issued to the partner, after its onboarding."""
+
+    type = "partner.key-added.v1"
+
+    partner_id: str
+    integration_id: str
+    key_id: str
+
+
+class PartnerOffboarded(Event, frozen=True, kw_only=True):
+    """The partner left, and every key of it was revoked in the same transaction."""
+
+    type = "partner.offboarded.v1"
+
+    partner_id: str
+    integration_id: str
+    reason: str
+
+
+PartnerEvent = PartnerInvited | PartnerOnboarded | PartnerKeyAdded | PartnerOffboarded
+
+
+class Partner(msgspec.Struct, frozen=True, rename="camel"):
+    """`links` and `keys` are the ids of all that the partner ever had."""
+
+    id: str
+    workspace_id: str
+    integration_id: str
+    app_name: str | None
+    app_description: str | None
+    metadata: dict[str, Any]
+    invited_at: datetime
+    links: tuple[str, ...]
+    status: Literal["invited", "onboarded", "offboarded"] = "invited"
+    onboarded_at: datetime | None = None
+    offboarded_at: datetime | None = None
+    keys: tuple[str, ...] = ()
+
+
+class PartnerGone(Refusal):
+    """The partner has been offboarded; nothing more can be issued to it."""
+
+    code, status, title = "partner-offboarded", 409, "The partner has left"
+
+
+class Invitation(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What an invitation says of the partner's app; all of it optional."""
+
+    app_name: str | None = None
+    app_description: str | None = None
+    metadata: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class OnboardPartner(msgspec.Struct, frozen=True):
+    link_id: str
+    key_ids: list[str]
+
+
+class AddKey(msgspec.Struct, frozen=True):
+    key_id: str
+
+
+class OffboardPartner(msgspec.Struct, frozen=True):
+    reason: str
+
+
+PartnerCommand = OnboardPartner | AddKey | OffboardPartner
+
+
+def invite(
+    invitation: Invitation, *, workspace_id: str, integration_id: str, partner_id: str, link_id: str
+) -> list[PartnerEvent]:
+    """A new partner, with the link that it is invited by."""
+    return [
+        PartnerInvited(
+            workspace_id=workspace_id,
+            partner_id=partner_id,
+            integration_id=integration_id,
+            link_id=link_id,
+            app_name=invitation.app_name,
+            app_description=invitation.app_description,
+            metadata=invitation.metadata,
+        )
+    ]
+
+
+def decide(partner: Partner, command: PartnerCommand) -> list[PartnerEvent]:
+    """What the command brings about. Offboarding a partner that has left changes nothing."""
+    this = {"workspace_id": partner.workspace_id, "partner_id": partner.id, "integration_id": partner.integration_id}
+    match command:
+        case OffboardPartner(reason=reason):
+            return [] if partner.status == "offboarded" else [PartnerOffboarded(reason=reason, **this)]
+        case _ if partner.status == "offboarded":
+            raise PartnerGone("This partner has been offboarded. Invite it anew to give it keys.")
+        case OnboardPartner(link_id=link_id, key_ids=key_ids):
+            return [PartnerOnboarded(link_id=link_id, key_ids=key_ids, **this)]
+        case AddKey(key_id=key_id):
+            return [PartnerKeyAdded(key_id=key_id, **this)]
+        case _:
+            assert_never(command)
+
+
+def evolve(state: Partner | None, event: PartnerEvent, at: datetime) -> Partner:
+    match event:
+        case PartnerInvited():
+            return Partner(
+                id=event.partner_id,
+                workspace_id=event.workspace_id,
+                integration_id=event.integration_id,
+                app_name=event.app_name,
+                app_description=event.app_description,
+                metadata=event.metadata,
+                invited_at=at,
+                links=(event.link_id,),
+            )
+        case _ if state is None:
+            raise ValueError(f"{event.type} before the invitation")
+        case PartnerOnboarded():
+            keys = (*state.keys, *event.key_ids)
+            return msgspec.structs.replace(state, status="onboarded", onboarded_at=at, keys=keys)
+        case PartnerKeyAdded():
+            return msgspec.structs.replace(state, keys=(*state.keys, event.key_id))
+        case PartnerOffboarded():
+            return msgspec.structs.replace(state, status="offboarded", offboarded_at=at)
+        case _:
+            assert_never(event)

@@ -1,0 +1,57 @@
+"""The portal session: opened by a redemption, it is how a partner's developer is known until it ends."""
+
+from datetime import datetime, timedelta
+from typing import Literal
+
+import msgspec
+
+from keyfold.domain.link import Link
+from keyfold.domain.record import Event
+
+LIFETIME = timedelta(hours=12)
+
+
+class SessionOpened(Event, frozen=True, kw_only=True):
+    type = "session.opened.v1"
+
+    session_id: str
+    integration_id: str
+    partner_id: str
+    link_id: str
+    expires_at: datetime
+
+
+class Session(msgspec.Struct, frozen=True, rename="camel"):
+    id: str
+    workspace_id: str
+    partner_id: str
+    opened_at: datetime
+    expires_at: datetime
+    status: Literal["open"] = "open"
+
+    def is_open(self, now: datetime) -> bool:
+        return now < self.expires_at
+
+
+def open_for(link: Link, session_id: str, now: datetime) -> list[SessionOpened]:
+    """The session of whoever just redeemed the link."""
+    return [
+        SessionOpened(
+            workspace_id=link.workspace_id,
+            session_id=session_id,
+            integration_id=link.integration_id,
+            partner_id=link.partner_id,
+            link_id=link.id,
+            expires_at=now + LIFETIME,
+        )
+    ]
+
+
+def evolve(state: Session | None, event: SessionOpened, at: datetime) -> Session:
+    return Session(
+        id=event.session_id,
+        workspace_id=event.workspace_id,
+        partner_id=event.partner_id,
+        opened_at=at,
+        expires_at=event.expires_at,
+    )

@@ -1,0 +1,21 @@
+"""Every metric of Keyfold, by name. Labels are few and closed: never an id, a key or an address."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+REQUESTS = Histogram(
+    "keyfold_http_request_seconds",
+    "Time to answer HTTP requests.",
+    ["method", "route", "status"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+)
+VERIFICATIONS = Counter("keyfold_verifications", "Verifications of access keys by the code of the answer.", ["code"])
+APPENDED = Counter("keyfold_appended_events", "Events appended to the log by this process.")
+APPEND_BATCH = Histogram(
+    "keyfold_append_batch_commands",
+    "Commands in one call of the append function.",
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
+)
+RELAYED = Counter("keyfold_relayed_events", "Events published to JetStream by this process.")
+PROJECTED = Counter("keyfold_projected_events", "Events applied by this process.", ["projection"])
+PROJECTION_LAG = Gauge("keyfold_projection_lag_events", "Positions that the cursor is behind.", ["projection"])
+LOOP_HEALTHY = Gauge("keyfold_loop_healthy", "1 while the loop does its work or stands by, 0 when it can't.", ["loop"])

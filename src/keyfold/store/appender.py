@@ -1,0 +1,143 @@
+"""Group commit: one appender a process, which drains whatever waits into one call of the append function."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import asyncpg
+
+from keyfold.app.ports import AlreadyAnsweredError, StreamMovedError, Write
+from keyfold.domain.refusals import Unavailable
+from keyfold.store.postgres import OUTAGE, PATIENCE, Postgres
+from keyfold.store.queries import query
+
+BATCH = 512
+"""The most commands in one call."""
+
+Waiting = tuple[Write, asyncio.Future[int]]
+
+
+class Appender:
+    """Appends in the order of the calls. Nothing waiting: straight through. `on_append` is told of each commit."""
+
+    def __init__(self, postgres: Postgres, *, on_append: Callable[[int], None] = lambda position: None) -> None:
+        self._postgres = postgres
+        self._on_append = on_append
+        self._waiting: deque[Waiting] = deque()
+        self._running: asyncio.Task[None] | None = None
+        self._connection: asyncpg.Connection | None = None
+
+    async def append(self, write: Write) -> int:
+        """The last position of the write. Raises `StreamMovedError`, `AlreadyAnsweredError`, `Unavailable`."""
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._waiting.append((write, future))
+        if self._running is None:
+            self._running = asyncio.create_task(self._run())
+        try:
+            # the timeout cancels the future: what still waits then is never sent
+            return await asyncio.wait_for(future, PATIENCE)
+        except TimeoutError:
+            raise _unknown_outcome() from None
+
+    async def close(self) -> None:
+        if self._running is not None:
+            await self._running
+        if self._connection is not None:
+            self._connection.terminate()
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                batch: list[Waiting] = []
+                while self._waiting and len(batch) < BATCH:
+                    write, future = self._waiting.popleft()
+                    if not future.done():
+                        batch.append((write, future))
+                if batch:
+                    await self._append(batch)
+        finally:
+            self._running = None
+
+    async def _append(self, batch: list[Waiting]) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                connection = await self._connected()
+                result = await connection.fetchrow(query("append"), *arguments([write for write, _ in batch]))
+        except OUTAGE:
+            self._disconnect()
+            _fail(batch, _unknown_outcome)
+        except asyncpg.PostgresError as error:
+            await self._append_each(batch, error)
+        else:
+            self._answer(batch, result)
+
+    async def _append_each(self, batch: list[Waiting], error: Exception) -> None:
+        """Postgres refused the call and did nothing: find out which command it was, for the others' sake."""
+        if len(batch) > 1:
+            for one in batch:
+                await self._append([one])
+        else:
+            _fail(batch, lambda: error)
+
+    def _answer(self, batch: list[Waiting], result: Any) -> None:
+        position, conflicted, replayed = result["before"], set(result["conflicted"]), set(result["replayed"])
+        for command, (write, future) in enumerate(batch, 1):
+            error: Exception | None = None
+            if command in replayed:
+                error = AlreadyAnsweredError()
+            elif command in conflicted:
+                error = StreamMovedError()
+            else:
+                position += len(write.entries)
+            if future.done():
+                continue
+            if error is None:
+                future.set_result(position)
+            else:
+                future.set_exception(error)
+        if position > result["before"]:
+            self._on_append(position)
+
+    async def _connected(self) -> asyncpg.Connection:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await self._postgres.connect()
+        return self._connection
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+
+def arguments(writes: list[Write]) -> tuple[list[Any], ...]:
+    """The arrays that `keyfold.append` takes, for a batch of commands numbered from 1."""
+    commands: list[int] = []
+    entries: list[Any] = []
+    digests: list[Any] = []
+    replays: list[Any] = []
+    for command, write in enumerate(writes, 1):
+        commands += [command] * len(write.entries)
+        entries += write.entries
+        digests += [(command, digest.id, digest.pepper, digest.value) for digest in write.digests]
+        if write.replay is not None:
+            replay = write.replay
+            replays.append((command, replay.id, replay.fingerprint, replay.answer))
+    return commands, *_columns(entries, 3), *_columns(digests, 4), *_columns(replays, 4)
+
+
+def _columns(rows: list[Any], width: int) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+
+
+def _fail(batch: list[Waiting], error: Callable[[], Exception]) -> None:
+    for _, future in batch:
+        if not future.done():
+            future.set_exception(error())
+
+
+def _unknown_outcome() -> Unavailable:
+    return Unavailable(
+        "The database didn't answer in time, so it isn't known whether this was done. "
+        "Repeat the request with the same Idempotency-Key, or look before you do."
+    )

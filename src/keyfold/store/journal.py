@@ -1,0 +1,69 @@
+"""The event store as the application sees it: one object for append, load and what lies beside the log."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import NamedTuple, TypeVar
+
+from keyfold.app.ports import Digest, Loaded, Replay, Write
+from keyfold.domain.aggregates import Aggregate
+from keyfold.store.appender import Appender
+from keyfold.store.grouped import Grouped
+from keyfold.store.postgres import Postgres
+from keyfold.store.queries import query
+from keyfold.store.streams import Streams
+
+S = TypeVar("S")
+
+
+class Logged(NamedTuple):
+    """One row of the log. `record` is its exact text."""
+
+    position: int
+    stream: str
+    version: int
+    record: str
+
+
+class PostgresJournal:
+    """Implements `keyfold.app.ports.Journal`."""
+
+    def __init__(self, postgres: Postgres, *, on_append: Callable[[int], None] = lambda position: None) -> None:
+        self._postgres = postgres
+        self._streams = Streams(postgres)
+        self._appender = Appender(postgres, on_append=on_append)
+        self._digests: Grouped[Digest] = Grouped(self._fetch_digests)
+
+    async def load(self, aggregate: Aggregate[S], stream: str) -> Loaded[S]:
+        return await self._streams.load(aggregate, stream)
+
+    async def append(self, write: Write) -> int:
+        return await self._appender.append(write)
+
+    async def digest(self, of: str) -> Digest | None:
+        return await self._digests.get(of)
+
+    async def replay(self, replay: bytes) -> Replay | None:
+        row = await self._postgres.fetchrow(query("replay"), replay)
+        return None if row is None else Replay(*row)
+
+    async def head(self) -> int:
+        return int(await self._postgres.fetchval(query("head")))
+
+    async def close(self) -> None:
+        await self._appender.close()
+
+    async def _fetch_digests(self, ids: list[str]) -> dict[str, Digest]:
+        rows = await self._postgres.fetch(query("digests"), ids)
+        return {row["id"]: Digest(row["id"], row["pepper"], row["digest"]) for row in rows}
+
+
+async def read_log(
+    postgres: Postgres, after: int, until: int | None = None, *, batch: int
+) -> AsyncIterator[list[Logged]]:
+    """All that comes after a position, in order and in batches, until a position or the end that is found."""
+    while until is None or after < until:
+        size = batch if until is None else min(batch, until - after)
+        rows = await postgres.fetch(query("read_after"), after, size)
+        if not rows:
+            return
+        yield [Logged(*row) for row in rows]
+        after = rows[-1]["position"]

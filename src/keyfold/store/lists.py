@@ -1,0 +1,130 @@
+"""Lists, read from the projections: filtered, newest first, a page at a time."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from keyfold.domain.record import Record, read_record
+from keyfold.domain.refusals import Unavailable
+from keyfold.store.postgres import PATIENCE, Postgres
+from keyfold.store.projections.current import TABLES
+from keyfold.store.queries import query
+
+_EXPIRES, _BEGINS = "(state->>'expiresAt')::timestamptz", "(state->>'notBefore')::timestamptz"
+_BY_TIME = {
+    (
+        "keys",
+        "active",
+    ): f"status = 'active' AND coalesce({_EXPIRES} > $now, true) AND coalesce({_BEGINS} <= $now, true)",
+    ("keys", "expired"): f"status = 'active' AND {_EXPIRES} <= $now",
+    ("keys", "pending"): f"status = 'active' AND coalesce({_EXPIRES} > $now, true) AND {_BEGINS} > $now",
+    ("links", "open"): f"status = 'open' AND {_EXPIRES} > $now",
+    ("links", "expired"): f"status = 'open' AND {_EXPIRES} <= $now",
+}
+"""What a status means where time has a say in it."""
+
+
+class Page(NamedTuple):
+    """Some of a list, and the cursor that continues it, None at the end."""
+
+    items: list[Any]
+    next_cursor: str | None
+
+
+class Audited(NamedTuple):
+    position: int
+    record: Record
+
+
+class Conditions:
+    """A WHERE clause that grows by what was asked for, so that each combination gets a plan of its own."""
+
+    def __init__(self, workspace_id: str) -> None:
+        self.arguments: list[object] = [workspace_id]
+        self._parts = ["workspace_id = $1"]
+
+    def add(self, expression: str, argument: object) -> None:
+        """Adds a condition in which `$?` is the argument; nothing for None."""
+        if argument is not None:
+            self.arguments.append(argument)
+            self._parts.append(expression.replace("$?", f"${len(self.arguments)}"))
+
+    def __str__(self) -> str:
+        return " AND ".join(self._parts)
+
+
+class Lists:
+    def __init__(self, postgres: Postgres) -> None:
+        self._postgres = postgres
+
+    async def include(self, projection: str, position: int) -> None:
+        """Waits, bounded, until the lists of a projection include a position. Raises `Unavailable`."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + PATIENCE
+        pause = 0.002
+        while await self._postgres.fetchval(query("cursor"), projection) < position:
+            if loop.time() > until:
+                raise Unavailable(f"The lists don't include position {position} yet. Ask again in a moment.")
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 0.05)
+
+    async def page(
+        self,
+        prefix: str,
+        workspace_id: str,
+        filters: Mapping[str, str | None],
+        *,
+        status: str | None,
+        now: datetime,
+        cursor: str | None,
+        limit: int,
+    ) -> Page:
+        """States of one aggregate, newest first. `filters` are columns and what they must equal."""
+        table = TABLES[prefix]
+        conditions = Conditions(workspace_id)
+        for column, value in filters.items():
+            conditions.add(f"{column} = $?", value)
+        by_time = _BY_TIME.get((table.name, status or ""))
+        if by_time:
+            conditions.add(by_time.replace("$now", "$?"), now)
+        else:
+            conditions.add("status = $?", status)
+        conditions.add("id < $?", cursor)
+        rows = await self._postgres.fetch(
+            f"SELECT id, state FROM projections.{table.name} WHERE {conditions} "  # noqa: S608  # columns are our own
+            f"ORDER BY id DESC LIMIT {limit + 1}",
+            *conditions.arguments,
+        )
+        decode = msgspec.json.Decoder(table.aggregate.state).decode
+        return _page([(row["id"], decode(row["state"])) for row in rows], limit)
+
+    async def audit(
+        self,
+        workspace_id: str,
+        filters: Mapping[str, object],
+        *,
+        ascending: bool,
+        cursor: int | None,
+        limit: int,
+    ) -> Page:
+        """Entries of the audit trail with their records. `filters` are conditions with `$?` and their arguments."""
+        conditions = Conditions(workspace_id)
+        for expression, value in filters.items():
+            conditions.add(expression, value)
+        conditions.add("position > $?" if ascending else "position < $?", cursor)
+        rows = await self._postgres.fetch(
+            "SELECT position, log.record FROM projections.audit JOIN keyfold.log USING (position) "  # noqa: S608
+            f"WHERE {conditions} ORDER BY position {'ASC' if ascending else 'DESC'} LIMIT {limit + 1}",
+            *conditions.arguments,
+        )
+        return _page(
+            [(str(row["position"]), Audited(row["position"], read_record(row["record"]))) for row in rows], limit
+        )
+
+
+def _page(rows: list[tuple[str, Any]], limit: int) -> Page:
+    more = rows[limit - 1][0] if len(rows) > limit else None
+    return Page([item for _, item in rows[:limit]], more)

@@ -1,0 +1,87 @@
+"""Connections to Postgres, and the one place where its failures become `Unavailable`."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+
+from keyfold.domain.refusals import Unavailable
+
+PATIENCE = 1.5
+"""Seconds that a caller waits for Postgres at the most; the answer 503 is due within two."""
+
+OUTAGE = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.QueryCanceledError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
+"""What a stopped, starting, failing or overloaded Postgres makes asyncpg raise."""
+
+
+def unavailable() -> Unavailable:
+    return Unavailable("The database can't be reached. Nothing is lost; try again in a moment.")
+
+
+class Postgres:
+    """A pool for one login. Opens lazily, so that a process starts before its database does."""
+
+    def __init__(self, url: str, *, name: str, schema: str = "keyfold", size: int = 8) -> None:
+        self.url = url
+        self._size = size
+        # jit costs more than it saves on statements of microseconds
+        self._session = {"application_name": name, "search_path": schema, "jit": "off", "timezone": "UTC"}
+        self._pool: asyncpg.Pool | None = None
+
+    async def open(self) -> None:
+        self._pool = await asyncpg.create_pool(
+            self.url, min_size=0, max_size=self._size, timeout=PATIENCE, server_settings=self._session
+        )
+
+    async def close(self) -> None:
+        if self._pool is not None:
+            self._pool.terminate()
+
+    async def connect(self) -> asyncpg.Connection:
+        """A connection of one's own, outside the pool."""
+        return await asyncpg.connect(self.url, timeout=PATIENCE, server_settings=self._session)
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[asyncpg.Connection]:
+        """A connection of the pool. Raises `Unavailable` for every kind of outage, here and in the body."""
+        if self._pool is None:
+            raise unavailable()
+        try:
+            async with self._pool.acquire(timeout=PATIENCE) as connection:
+                yield connection
+        except OUTAGE as outage:
+            raise unavailable() from outage
+
+    async def fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
+        async with self._in_time(), self.connection() as connection:
+            return await connection.fetch(statement, *arguments)  # type: ignore[no-any-return]
+
+    async def fetchrow(self, statement: str, *arguments: Any) -> asyncpg.Record | None:
+        async with self._in_time(), self.connection() as connection:
+            return await connection.fetchrow(statement, *arguments)
+
+    async def fetchval(self, statement: str, *arguments: Any) -> Any:
+        async with self._in_time(), self.connection() as connection:
+            return await connection.fetchval(statement, *arguments)
+
+    @asynccontextmanager
+    async def _in_time(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                yield
+        except TimeoutError as late:
+            raise unavailable() from late

@@ -1,0 +1,52 @@
+"""The audit trail: for each event who, what, on what, when, from where, by which request."""
+
+from typing import Any
+
+import asyncpg
+
+from keyfold.domain.aggregates import read_event
+from keyfold.store.projections.projection import Positioned, UnappliableError
+
+_COLUMNS = (
+    "position",
+    "workspace_id",
+    "type",
+    "stream",
+    "time",
+    "actor_kind",
+    "actor_id",
+    "address",
+    "correlation_id",
+    "integration_id",
+    "partner_id",
+    "key_id",
+)
+
+
+class AuditTrail:
+    name = "audit"
+    tables: tuple[str, ...] = ("audit",)
+
+    async def apply(self, connection: asyncpg.Connection, batch: list[Positioned]) -> None:
+        await connection.copy_records_to_table("audit", records=[_row(*each) for each in batch], columns=_COLUMNS)
+
+
+def _row(position: int, record: Any) -> tuple[object, ...]:
+    try:
+        event = read_event(record)
+    except Exception as error:
+        raise UnappliableError(position, error) from error
+    return (
+        position,
+        event.workspace_id,
+        record.type,
+        record.stream,
+        record.time,
+        record.actor.kind,
+        record.actor.id,
+        record.actor.address,
+        record.correlation_id,
+        getattr(event, "integration_id", None),
+        getattr(event, "partner_id", None),
+        getattr(event, "key_id", None),
+    )

@@ -1,0 +1,59 @@
+"""What a projection is, and how a batch of events gets into it: rows and cursor in one transaction."""
+
+from typing import NamedTuple, Protocol
+
+import asyncpg
+
+from keyfold.domain.record import Record, read_record
+from keyfold.store.queries import query
+
+
+class Positioned(NamedTuple):
+    """A record with its place in the log."""
+
+    position: int
+    record: Record
+
+
+class Projection(Protocol):
+    """`apply` writes to tables by their bare names: which schema that is, live or rebuilt, is not its business."""
+
+    name: str
+    tables: tuple[str, ...]
+
+    async def apply(self, connection: asyncpg.Connection, batch: list[Positioned]) -> None:
+        """Applies events in order. Raises `UnappliableError`."""
+        ...
+
+
+class CursorMovedError(Exception):
+    """Another process has applied events meanwhile; this batch was not applied."""
+
+
+class UnappliableError(Exception):
+    """An event that the projection can't take. It is never skipped."""
+
+    def __init__(self, position: int, why: object) -> None:
+        super().__init__(f"position {position} can't be applied: {type(why).__name__}: {why}")
+
+
+def read_positioned(position: int, text: str | bytes) -> Positioned:
+    """Raises `UnappliableError` for what is not a record."""
+    try:
+        return Positioned(position, read_record(text))
+    except ValueError as error:
+        raise UnappliableError(position, error) from error
+
+
+async def cursor_of(connection: asyncpg.Connection, projection: Projection) -> int:
+    return int(await connection.fetchval(query("cursor"), projection.name))
+
+
+async def project(connection: asyncpg.Connection, projection: Projection, after: int, batch: list[Positioned]) -> int:
+    """Applies what comes right after the cursor `after`, and gives the new one. Raises `CursorMovedError`."""
+    async with connection.transaction():
+        until = batch[-1].position
+        if await connection.fetchval(query("advance"), projection.name, after, until) is None:
+            raise CursorMovedError
+        await projection.apply(connection, batch)
+    return until

@@ -1,0 +1,1 @@
+SELECT position FROM projections.cursors WHERE projection = $1

@@ -1,0 +1,1 @@
+SELECT projection, (SELECT coalesce(max(position), 0) FROM keyfold.log) - position AS lag FROM projections.cursors

@@ -1,0 +1,1 @@
+SELECT id, fingerprint, answer, position FROM keyfold.replays WHERE id = $1

@@ -1,0 +1,1 @@
+UPDATE projections.cursors SET position = $2 WHERE projection = $1

@@ -1,0 +1,40 @@
+"""Streams folded to state: always current, yet only what is new is read and folded."""
+
+from collections import OrderedDict
+from typing import Any, TypeVar
+
+from keyfold.app.ports import Loaded
+from keyfold.domain.aggregates import Aggregate, aggregate_of, fold
+from keyfold.domain.record import read_record
+from keyfold.store.grouped import Grouped
+from keyfold.store.postgres import Postgres
+from keyfold.store.queries import query
+
+S = TypeVar("S")
+
+
+class Streams:
+    """Remembers the states of `capacity` streams with their versions. A prefix of a stream never changes, so what is
+    remembered is never wrong, and each load asks Postgres for what came after it."""
+
+    def __init__(self, postgres: Postgres, *, capacity: int = 50_000) -> None:
+        self._postgres = postgres
+        self._capacity = capacity
+        self._known: OrderedDict[str, tuple[Any, int]] = OrderedDict()
+        self._reads: Grouped[tuple[Any, int]] = Grouped(self._fetch)
+
+    async def load(self, aggregate: Aggregate[S], stream: str) -> Loaded[S]:
+        found = await self._reads.get(stream)
+        return Loaded(*(found or (None, 0)))
+
+    async def _fetch(self, streams: list[str]) -> dict[str, tuple[Any, int]]:
+        known = [self._known.get(stream, (None, 0))[1] for stream in streams]
+        for stream, version, text in await self._postgres.fetch(query("load"), streams, known):
+            state, _ = self._known.get(stream, (None, 0))
+            self._known[stream] = fold(aggregate_of(stream), state, read_record(text)), version
+        found = {stream: self._known[stream] for stream in streams if stream in self._known}
+        for stream in found:
+            self._known.move_to_end(stream)
+        while len(self._known) > self._capacity:
+            self._known.popitem(last=False)
+        return found

@@ -1,0 +1,65 @@
+"""The HTTP application: the API, its description, the pages, health and metrics."""
+
+import os
+from collections.abc import Awaitable, Callable
+
+from litestar import Litestar
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+from litestar.types import ASGIApp
+
+from keyfold import __version__
+from keyfold.web import problems
+from keyfold.web.edge import Edge
+from keyfold.web.health import Readiness, api_readiness, health_routes
+from keyfold.web.pages import page_routes
+from keyfold.web.services import Services, utc_now
+from keyfold.web.v1 import router
+
+BODY_LIMIT = 256 * 1024
+"""The most bytes that a request's body has."""
+
+
+def create_app(services: Services) -> ASGIApp:
+    """The application around services that somebody else opens and closes."""
+    app = litestar_app(services)
+    return Edge(app, clock=services.clock, entropy=services.entropy)
+
+
+def litestar_app(services: Services) -> Litestar:
+    app = Litestar(
+        route_handlers=[
+            router,
+            *page_routes(),
+            *health_routes(lambda: api_readiness(services.postgres, services.bus)),
+        ],
+        exception_handlers={Exception: problems.respond},
+        request_max_body_size=BODY_LIMIT,
+        openapi_config=_openapi(),
+        logging_config=None,
+    )
+    app.state.services = services
+    return app
+
+
+def health_app(check: Callable[[], Awaitable[Readiness]]) -> ASGIApp:
+    """Health and metrics alone, for a worker process."""
+    app = Litestar(
+        health_routes(check), exception_handlers={Exception: problems.respond}, openapi_config=None, logging_config=None
+    )
+    return Edge(app, clock=utc_now, entropy=os.urandom)
+
+
+def _openapi() -> OpenAPIConfig:
+    return OpenAPIConfig(
+        title="Keyfold",
+        version=__version__,
+        description="Onboards partners and looks after their access keys.",
+        path="/docs/schema",
+        components=Components(
+            security_schemes={"accessKey": SecurityScheme(type="http", scheme="bearer", bearer_format="kf_…")}
+        ),
+        security=[{"accessKey": []}],
+        render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+    )

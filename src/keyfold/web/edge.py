@@ -1,0 +1,69 @@
+"""The outermost layer: request ids, the access log and metrics of every answer, 404 and 405 included."""
+
+import re
+import time
+from typing import Any
+
+import structlog
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from keyfold.app.ports import Clock, Entropy
+from keyfold.domain import ids
+from keyfold.metrics import REQUESTS
+
+log = structlog.get_logger()
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/=+-]{1,128}")
+_QUIET = ("/health/", "/metrics")
+SECURITY_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", b"default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"),
+]
+
+
+class Edge:
+    """Wraps the application. A client's own `X-Request-Id` is kept if it is a harmless one. Logs paths, never queries,
+    bodies, tokens or headers."""
+
+    def __init__(self, app: ASGIApp, *, clock: Clock, entropy: Entropy) -> None:
+        self._app = app
+        self._clock = clock
+        self._entropy = entropy
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = self._request_id(scope)
+        scope["request_id"] = request_id  # type: ignore[typeddict-unknown-key]
+        started, status = time.perf_counter(), 500
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = [(b"x-request-id", request_id.encode()), *SECURITY_HEADERS]
+                message["headers"] = [*message["headers"], *headers]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, answer)
+        finally:
+            self._note(scope, request_id, status, time.perf_counter() - started)
+
+    def _request_id(self, scope: Any) -> str:
+        for name, value in scope["headers"]:
+            if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+                return str(value.decode())
+        return ids.new_id("req", self._clock(), self._entropy(ids.ENTROPY))
+
+    def _note(self, scope: Any, request_id: str, status: int, seconds: float) -> None:
+        route = scope.get("path_template") or "none"
+        REQUESTS.labels(scope["method"], route, status).observe(seconds)
+        if not scope["path"].startswith(_QUIET):
+            log.info(
+                "request",
+                request_id=request_id,
+                method=scope["method"],
+                route=route,
+                status=status,
+                ms=round(seconds * 1000, 2),
+            )

@@ -1,0 +1,7 @@
+"""Pages for people."""
+
+from litestar.handlers import HTTPRouteHandler
+
+
+def page_routes() -> list[HTTPRouteHandler]:
+    return []

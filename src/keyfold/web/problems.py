@@ -1,0 +1,128 @@
+"""Errors as `application/problem+json` (RFC 9457): a stable code, the offending field, what to do, the request's id."""
+
+import re
+from typing import Any
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+
+from keyfold.domain.refusals import Refusal, Unauthenticated, Unavailable
+
+log = structlog.get_logger()
+
+MEDIA_TYPE = "application/problem+json"
+_PLACE = re.compile(r" - at `\$(?P<path>[^`]*)`$")
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`")
+_MISSING = re.compile(r"Object missing required field `(?P<name>.*)`")
+_BY_STATUS = {
+    400: ("invalid-request", "The request is not valid"),
+    404: ("not-found", "Not found"),
+    405: ("method-not-allowed", "This method is not for this address"),
+    413: ("body-too-large", "The request is too large"),
+    415: ("unsupported-media-type", "The content type is not supported"),
+}
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """`pointer` is a JSON pointer (RFC 6901) into the request's body, or `?name` for a query parameter."""
+
+    pointer: str
+    detail: str
+
+
+class Problem(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    errors: list[FieldError] = []
+
+
+def respond(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    """The answer to whatever a handler raised. Nothing that isn't meant for the client gets into it."""
+    request_id = str(request.scope.get("request_id", ""))
+    title, status, detail, code, errors = _describe(error)
+    headers: dict[str, str] = {}
+    if isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = 'Bearer realm="keyfold"'
+    elif isinstance(error, Unavailable):
+        headers["Retry-After"] = "1"
+    elif status == 405:
+        headers["Allow"] = _allowed(request)
+    if status == 500:
+        log.error("request.failed", request_id=request_id, error=type(error).__name__, exc_info=error)
+    problem = Problem(
+        type=f"/docs/errors#{code}",
+        title=title,
+        status=status,
+        detail=detail,
+        code=code,
+        request_id=request_id,
+        errors=errors,
+    )
+    return Response(problem, status_code=status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def _describe(error: Exception) -> tuple[str, int, str, str, list[FieldError]]:
+    match error:
+        case Refusal():
+            return error.title, error.status, str(error), error.code, [FieldError(*each) for each in error.fields]
+        case RecursionError():
+            return _BY_STATUS[400][1], 400, "The JSON is nested too deeply.", "invalid-json", []
+        case HTTPException() if isinstance(error.__cause__, msgspec.ValidationError):
+            field = _field(error, str(error.__cause__))
+            return _BY_STATUS[400][1], 400, f"{field.pointer}: {field.detail}", "invalid-request", [field]
+        case HTTPException() if error.status_code == 400:
+            return "The body is not valid JSON", 400, error.detail, "invalid-json", []
+        case HTTPException() if error.status_code in _BY_STATUS:
+            code, title = _BY_STATUS[error.status_code]
+            return title, error.status_code, _hints(error.status_code), code, []
+        case _:
+            return "Something broke on our side", 500, "The failure was logged under the request id.", "internal", []
+
+
+def _hints(status: int) -> str:
+    return {
+        404: "There is nothing at this address. The API is described at /docs/api.",
+        405: "The header Allow names the methods that this address takes.",
+        413: "The body may have 256 KiB at the most.",
+        415: "Send the body as application/json.",
+    }.get(status, "")
+
+
+def _field(error: HTTPException, message: str) -> FieldError:
+    """What msgspec says of a value, as a pointer and a sentence: its path begins with the handler's own parameter."""
+    place = _PLACE.search(message)
+    path, text = (place["path"], message[: place.start()]) if place else ("", message)
+    names = [name for name in re.split(r"[.\[\]]+", path) if name]
+    if named := _UNKNOWN.fullmatch(text):
+        return FieldError(_pointer(names, named["name"]), "There is no such field; leave it out.")
+    if named := _MISSING.fullmatch(text):
+        return FieldError(_pointer(names, named["name"]), "This field is required.")
+    return FieldError(_pointer(names), text)
+
+
+def _pointer(names: list[str], *last: str) -> str:
+    if names[:1] == ["data"] or last[-1:] == ("data",):
+        parts = [*names[1:], *(each for each in last if each != "data" or names)]
+        return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)
+    return "?" + ".".join([*names, *last])
+
+
+def _allowed(request: Request[Any, Any, Any]) -> str:
+    allowed = {
+        method
+        for route in request.app.routes
+        if (matches := getattr(route, "path_format", None)) and _matches(matches, request.scope["path"])
+        for method in getattr(route, "methods", ())
+    }
+    return ", ".join(sorted(allowed))
+
+
+def _matches(path_format: str, path: str) -> bool:
+    pattern = re.sub(r"\{[^}]+\}", "[^/]+", path_format)
+    return re.fullmatch(pattern, path.rstrip("/") or "/") is not None

@@ -1,0 +1,103 @@
+"""The audit trail: who, what, on what, when, from where, by which request."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from litestar import Controller, Request, get
+from litestar.params import FromQuery, QueryParameter
+
+from keyfold.app.views import View
+from keyfold.domain.record import Actor
+from keyfold.domain.refusals import Invalid
+from keyfold.store.lists import Audited
+from keyfold.web.auth import caller, services
+from keyfold.web.v1.common import Limit, ListEnvelope, MinPosition
+
+
+class AuditView(View, frozen=True, kw_only=True):
+    """One lifecycle event, at its place in the log. `data` has no secrets: there are none in the log."""
+
+    position: int
+    id: str
+    type: str
+    stream: str
+    version: int
+    time: datetime
+    actor: Actor
+    correlation_id: str
+    causation_id: str | None
+    data: dict[str, Any]
+
+    @classmethod
+    def of(cls, entry: Audited) -> "AuditView":
+        record = entry.record
+        return cls(
+            position=entry.position,
+            id=record.id,
+            type=record.type,
+            stream=record.stream,
+            version=record.version,
+            time=record.time,
+            actor=record.actor,
+            correlation_id=record.correlation_id,
+            causation_id=record.causation_id,
+            data=msgspec.json.decode(record.data),
+        )
+
+
+class AuditController(Controller):
+    path = "/audit"
+    tags = ("Audit",)
+
+    @get("/events", opt={"permission": "audit:read"}, summary="Read the audit trail")
+    async def events(
+        self,
+        request: Request[Any, Any, Any],
+        partner_id: Annotated[str | None, QueryParameter(name="partnerId")] = None,
+        key_id: Annotated[str | None, QueryParameter(name="keyId")] = None,
+        integration_id: Annotated[str | None, QueryParameter(name="integrationId")] = None,
+        actor_id: Annotated[str | None, QueryParameter(name="actorId")] = None,
+        correlation_id: Annotated[str | None, QueryParameter(name="correlationId")] = None,
+        type_: Annotated[str | None, QueryParameter(name="type", description="Such as `key.revoked.v1`.")] = None,
+        since: FromQuery[datetime | None] = None,
+        until: FromQuery[datetime | None] = None,
+        after_position: Annotated[int | None, QueryParameter(name="afterPosition", ge=0)] = None,
+        before_position: Annotated[int | None, QueryParameter(name="beforePosition", ge=0)] = None,
+        order: FromQuery[Literal["asc", "desc"]] = "desc",
+        cursor: Annotated[str | None, QueryParameter(description="`nextCursor` of the page before.")] = None,
+        min_position: MinPosition = None,
+        limit: Limit = 50,
+    ) -> ListEnvelope[AuditView]:
+        """Newest first, or `order=asc` for the story as it went. `since` is included, `until` isn't."""
+        by, of = await caller(request), services(request)
+        if min_position:
+            await of.lists.include("audit", min_position)
+        filters = {
+            "partner_id = $?": partner_id,
+            "key_id = $?": key_id,
+            "integration_id = $?": integration_id,
+            "actor_id = $?": actor_id,
+            "correlation_id = $?": correlation_id,
+            "type = $?": type_,
+            "time >= $?": _utc("since", since),
+            "time < $?": _utc("until", until),
+            "position > $?": after_position,
+            "position < $? ": before_position,
+        }
+        page = await of.lists.audit(
+            by.workspace_id, filters, ascending=order == "asc", cursor=_position(cursor), limit=limit
+        )
+        return ListEnvelope([AuditView.of(each) for each in page.items], page.next_cursor)
+
+
+def _position(cursor: str | None) -> int | None:
+    if cursor is not None and not (cursor.isdecimal() and len(cursor) < 19):
+        raise Invalid("This is no cursor of this list.", ("?cursor", "Send `nextCursor` as it was given."))
+    return None if cursor is None else int(cursor)
+
+
+def _utc(name: str, moment: datetime | None) -> datetime | None:
+    if moment is not None and moment.tzinfo is None:
+        raise Invalid("A time needs its offset.", (f"?{name}", "Such as 2026-03-01T12:00:00Z."))
+    return moment

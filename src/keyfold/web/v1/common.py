@@ -1,0 +1,79 @@
+"""What all controllers share: envelopes, limits of what clients send, and how lists are asked for."""
+
+from typing import Annotated, Any, Generic, TypeVar
+
+import msgspec
+from litestar import Request, Response
+from litestar.params import QueryParameter
+
+from keyfold.app.access import Caller
+from keyfold.app.work import Answer
+from keyfold.domain import ids
+from keyfold.domain.aggregates import Aggregate
+from keyfold.domain.refusals import Invalid, NotFound
+from keyfold.web.auth import services
+
+T = TypeVar("T")
+S = TypeVar("S")
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
+Limit = Annotated[int, QueryParameter(ge=1, le=200, description="How many at the most.")]
+CursorParameter = Annotated[
+    str | None, QueryParameter(name="cursor", description="`nextCursor` of the page before, to go on from there.")
+]
+MinPosition = Annotated[
+    int | None,
+    QueryParameter(
+        name="minPosition",
+        ge=0,
+        description="Wait, bounded, until the list includes this position: the `Keyfold-Position` of an own write.",
+    ),
+]
+POSITION = "Keyfold-Position"
+
+
+class Envelope(msgspec.Struct, Generic[T], frozen=True):
+    data: T
+
+
+class ListEnvelope(msgspec.Struct, Generic[T], frozen=True, rename="camel"):
+    data: list[T]
+    next_cursor: str | None
+
+
+class Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """What a client sends; an unknown field is refused by name."""
+
+
+class WithReason(Body, frozen=True, kw_only=True):
+    reason: Reason
+
+
+def answered(answer: Answer[Any], status: int = 200) -> Response[Any]:
+    """The answer to a command, with the position at which lists include it."""
+    headers = {POSITION: str(answer.position)}
+    if answer.replayed:
+        headers["Idempotency-Replayed"] = "true"
+    return Response(Envelope(answer.view), status_code=status, headers=headers)
+
+
+def secret(response: Response[Any]) -> Response[Any]:
+    """The same answer, which nobody on the way may keep."""
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+async def found(request: Request[Any, Any, Any], caller: Caller, aggregate: Aggregate[S], of: str) -> S:
+    """One thing, folded from its own stream, if the caller may see it. Raises `NotFound`."""
+    if ids.is_id(aggregate.prefix, of):
+        state: Any = (await services(request).journal.load(aggregate, of)).state
+        if state is not None and caller.sees(state):
+            return state  # type: ignore[no-any-return]
+    raise NotFound.of(aggregate.word, of)
+
+
+def cursor_id(prefix: str, cursor: str | None) -> str | None:
+    if cursor is not None and not ids.is_id(prefix, cursor):
+        raise Invalid("This is no cursor of this list.", ("?cursor", "Send `nextCursor` as it was given."))
+    return cursor

@@ -1,0 +1,133 @@
+"""Access keys: issued, listed, revoked, verified."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Controller, Request, Response, get, post
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+
+from keyfold.app.keys import NewKey
+from keyfold.app.views import IssuedKeyView, KeyView, VerificationView
+from keyfold.domain.aggregates import KEY
+from keyfold.domain.key import KeyKind
+from keyfold.domain.permissions import Action, Environment, Role, is_topic
+from keyfold.domain.refusals import Invalid
+from keyfold.metrics import VERIFICATIONS
+from keyfold.web.auth import caller, services
+from keyfold.web.v1.common import (
+    Body,
+    CursorParameter,
+    Envelope,
+    Limit,
+    ListEnvelope,
+    MinPosition,
+    Name,
+    WithReason,
+    answered,
+    cursor_id,
+    found,
+    secret,
+)
+
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class KeyBody(Body, frozen=True, kw_only=True):
+    """An account key needs `role`, an integration key `integrationId`, a service key `partnerId` and `environment`."""
+
+    kind: KeyKind
+    name: Name
+    role: Role | None = None
+    integration_id: str | None = None
+    partner_id: str | None = None
+    environment: Environment | None = None
+    not_before: Moment | None = None
+    expires_at: Moment | None = None
+
+
+class VerifyBody(Body, frozen=True, kw_only=True):
+    """`address` is that of whoever showed the key."""
+
+    key: Annotated[str, msgspec.Meta(max_length=256)]
+    action: Action | None = None
+    topic: str | None = None
+    address: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+
+    def __repr__(self) -> str:
+        return "VerifyBody(…)"
+
+
+class KeyController(Controller):
+    path = "/keys"
+    tags = ("Keys",)
+
+    @post("/", opt={"permission": "keys:issue"}, summary="Issue a key")
+    async def issue(
+        self, request: Request[Any, Any, Any], data: JSONBody[KeyBody]
+    ) -> Response[Envelope[IssuedKeyView]]:
+        """The `secret` is shown this once. A partner's key gets what its integration's rule gives, never more."""
+        by = await caller(request, creates=True)
+        return secret(answered(await services(request).keys.issue(by, NewKey(**msgspec.structs.asdict(data))), 201))
+
+    @get("/", opt={"permission": "keys:read"}, summary="List keys")
+    async def keys(
+        self,
+        request: Request[Any, Any, Any],
+        status: FromQuery[str | None] = None,
+        kind: FromQuery[str | None] = None,
+        environment: FromQuery[str | None] = None,
+        integration_id: Annotated[str | None, QueryParameter(name="integrationId")] = None,
+        partner_id: Annotated[str | None, QueryParameter(name="partnerId")] = None,
+        cursor: CursorParameter = None,
+        min_position: MinPosition = None,
+        limit: Limit = 50,
+    ) -> ListEnvelope[KeyView]:
+        """Newest first. `status` is pending, active, expired or revoked."""
+        by, of = await caller(request), services(request)
+        if min_position:
+            await of.lists.include("current", min_position)
+        now = of.clock()
+        filters = {
+            "kind": kind,
+            "environment": environment,
+            "integration_id": integration_id,
+            "partner_id": partner_id,
+        }
+        page = await of.lists.page(
+            KEY.prefix,
+            by.workspace_id,
+            by.narrowed(filters),
+            status=status,
+            now=now,
+            cursor=cursor_id(KEY.prefix, cursor),
+            limit=limit,
+        )
+        return ListEnvelope([KeyView.of(each, now) for each in page.items], page.next_cursor)
+
+    @get("/{key_id:str}", opt={"permission": "keys:read"}, summary="Read a key")
+    async def key(self, request: Request[Any, Any, Any], key_id: FromPath[str]) -> Envelope[KeyView]:
+        this = await found(request, await caller(request), KEY, key_id)
+        return Envelope(KeyView.of(this, services(request).clock()))
+
+    @post("/{key_id:str}/revoke", status_code=200, opt={"permission": "keys:revoke"}, summary="Revoke a key")
+    async def revoke(
+        self, request: Request[Any, Any, Any], key_id: FromPath[str], data: JSONBody[WithReason]
+    ) -> Response[Envelope[KeyView]]:
+        """Final, and in force when this answers. Doing it again changes nothing."""
+        return answered(await services(request).keys.revoke(await caller(request), key_id, data.reason))
+
+    @post("/verify", status_code=200, opt={"permission": "keys:verify"}, summary="Verify a key")
+    async def verify(
+        self, request: Request[Any, Any, Any], data: JSONBody[VerifyBody]
+    ) -> Response[Envelope[VerificationView]]:
+        """Whether a key of this workspace may be used, for an action on a topic if one is given. Always the truth:
+        503 when it can't be asked, never a guess."""
+        if data.topic is not None and not is_topic(data.topic):
+            raise Invalid("This is not a topic.", ("/topic", "A topic looks like app/order/created."))
+        if data.topic is not None and data.action is None:
+            raise Invalid("A topic needs an action.", ("/action", "Say whether to send or to receive."))
+        by = await caller(request)
+        verdict = await services(request).verifier.verify(by, data.key, data.action, data.topic)
+        VERIFICATIONS.labels(verdict.code).inc()
+        return secret(Response(Envelope(verdict)))

@@ -1,0 +1,66 @@
+"""Onboarding links: listed, read, withdrawn. Their tokens are shown once, in the answer to the invitation."""
+
+from typing import Annotated, Any
+
+from litestar import Controller, Request, Response, get, post
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+
+from keyfold.app.views import LinkView
+from keyfold.domain.aggregates import LINK
+from keyfold.web.auth import caller, services
+from keyfold.web.v1.common import (
+    CursorParameter,
+    Envelope,
+    Limit,
+    ListEnvelope,
+    MinPosition,
+    WithReason,
+    answered,
+    cursor_id,
+    found,
+)
+
+
+class LinkController(Controller):
+    path = "/links"
+    tags = ("Onboarding",)
+
+    @get("/", opt={"permission": "links:read"}, summary="List links")
+    async def links(
+        self,
+        request: Request[Any, Any, Any],
+        status: FromQuery[str | None] = None,
+        integration_id: Annotated[str | None, QueryParameter(name="integrationId")] = None,
+        partner_id: Annotated[str | None, QueryParameter(name="partnerId")] = None,
+        cursor: CursorParameter = None,
+        min_position: MinPosition = None,
+        limit: Limit = 50,
+    ) -> ListEnvelope[LinkView]:
+        """Newest first. `status` is open, redeemed, withdrawn or expired."""
+        by, of = await caller(request), services(request)
+        if min_position:
+            await of.lists.include("current", min_position)
+        now = of.clock()
+        page = await of.lists.page(
+            LINK.prefix,
+            by.workspace_id,
+            by.narrowed({"integration_id": integration_id, "partner_id": partner_id}),
+            status=status,
+            now=now,
+            cursor=cursor_id(LINK.prefix, cursor),
+            limit=limit,
+        )
+        return ListEnvelope([LinkView.of(each, now) for each in page.items], page.next_cursor)
+
+    @get("/{link_id:str}", opt={"permission": "links:read"}, summary="Read a link")
+    async def link(self, request: Request[Any, Any, Any], link_id: FromPath[str]) -> Envelope[LinkView]:
+        this = await found(request, await caller(request), LINK, link_id)
+        return Envelope(LinkView.of(this, services(request).clock()))
+
+    @post("/{link_id:str}/withdraw", status_code=200, opt={"permission": "links:withdraw"}, summary="Withdraw a link")
+    async def withdraw(
+        self, request: Request[Any, Any, Any], link_id: FromPath[str], data: JSONBody[WithReason]
+    ) -> Response[Envelope[LinkView]]:
+        """Ends a link that hasn't been used. Doing it again changes nothing."""
+        by = await caller(request)
+        return answered(await services(request).onboarding.withdraw(by, link_id, data.reason))

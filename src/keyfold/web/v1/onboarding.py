@@ -1,0 +1,64 @@
+"""What an integrator does with a link, in a browser or from its own backend. No key: the token is in the body."""
+
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Controller, Request, Response, post
+from litestar.datastructures import Cookie
+from litestar.params import JSONBody
+
+from keyfold.app.views import PreviewView, RedemptionView
+from keyfold.domain.session import LIFETIME
+from keyfold.domain.tokens import parse_token
+from keyfold.web.auth import PUBLIC, services, visit
+from keyfold.web.v1.common import Body, Envelope, answered, secret
+
+SESSION_COOKIE = "__Host-keyfold-portal"
+
+
+class TokenBody(Body, frozen=True, kw_only=True):
+    """`token` is what follows the `#` in the link's address: `kfl_…`."""
+
+    token: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+
+    def __repr__(self) -> str:
+        return "TokenBody(…)"
+
+
+class OnboardingController(Controller):
+    path = "/onboarding"
+    tags = ("Onboarding",)
+
+    @post("/preview", status_code=200, opt={"permission": PUBLIC}, summary="Look at a link")
+    async def preview(
+        self, request: Request[Any, Any, Any], data: JSONBody[TokenBody]
+    ) -> Response[Envelope[PreviewView]]:
+        """Shows who invites to what, and spends nothing."""
+        return secret(Response(Envelope(await services(request).onboarding.preview(data.token))))
+
+    @post("/redeem", opt={"permission": PUBLIC}, summary="Redeem a link")
+    async def redeem(
+        self, request: Request[Any, Any, Any], data: JSONBody[TokenBody]
+    ) -> Response[Envelope[RedemptionView]]:
+        """Spends the link: the partner holds a key for each environment. The secrets are shown this once.
+
+        Of many at the same time one succeeds; the others get 410 `link-used`. With an `Idempotency-Key` a lost answer
+        can be had again by whoever holds that key; without one, recovery is rotation.
+        """
+        token = parse_token(data.token)
+        who = await visit(request, token.id if token else "")
+        opened = await services(request).onboarding.redeem(data.token, who)
+        response = secret(answered(opened.answer, 201))
+        if opened.session is not None:
+            response.set_cookie(
+                Cookie(
+                    key=SESSION_COOKIE,
+                    value=opened.session.reveal,
+                    max_age=int(LIFETIME.total_seconds()),
+                    path="/",
+                    secure=True,
+                    httponly=True,
+                    samesite="strict",
+                )
+            )
+        return response

@@ -1,0 +1,97 @@
+"""Partners: invited by an integration key, listed, offboarded."""
+
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Controller, Request, Response, delete, get, post
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+
+from keyfold.app.views import InvitationView, OffboardedView, PartnerView
+from keyfold.domain.aggregates import PARTNER
+from keyfold.domain.partner import Invitation
+from keyfold.web.auth import caller, services
+from keyfold.web.v1.common import (
+    Body,
+    CursorParameter,
+    Envelope,
+    Limit,
+    ListEnvelope,
+    MinPosition,
+    Name,
+    answered,
+    cursor_id,
+    found,
+    secret,
+)
+
+
+class InvitationBody(Body, frozen=True, kw_only=True):
+    """Exactly these fields, all optional. `metadata` is an object of at most 16 KiB and 8 levels."""
+
+    app_name: Name | None = None
+    app_description: Annotated[str, msgspec.Meta(max_length=4096)] | None = None
+    metadata: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class ExternalController(Controller):
+    path = "/external"
+    tags = ("Onboarding",)
+
+    @post("/partner", opt={"permission": "partners:invite"}, summary="Invite a partner")
+    async def invite(
+        self, request: Request[Any, Any, Any], data: JSONBody[InvitationBody]
+    ) -> Response[Envelope[InvitationView]]:
+        """Creates a partner of the key's integration, and the one-time link that it is onboarded by.
+
+        The `url` is shown this once. Repeat a request whose answer was lost with the same `Idempotency-Key`.
+        """
+        invitation = Invitation(**msgspec.structs.asdict(data))
+        by = await caller(request, creates=True)
+        return secret(answered(await services(request).onboarding.invite(by, invitation), 201))
+
+
+class PartnerController(Controller):
+    path = "/partners"
+    tags = ("Partners",)
+
+    @get("/", opt={"permission": "partners:read"}, summary="List partners")
+    async def partners(
+        self,
+        request: Request[Any, Any, Any],
+        status: FromQuery[str | None] = None,
+        integration_id: Annotated[str | None, QueryParameter(name="integrationId")] = None,
+        cursor: CursorParameter = None,
+        min_position: MinPosition = None,
+        limit: Limit = 50,
+    ) -> ListEnvelope[PartnerView]:
+        """Newest first."""
+        by, of = await caller(request), services(request)
+        if min_position:
+            await of.lists.include("current", min_position)
+        now = of.clock()
+        page = await of.lists.page(
+            PARTNER.prefix,
+            by.workspace_id,
+            by.narrowed({"integration_id": integration_id}),
+            status=status,
+            now=now,
+            cursor=cursor_id(PARTNER.prefix, cursor),
+            limit=limit,
+        )
+        return ListEnvelope([PartnerView.of(each, now) for each in page.items], page.next_cursor)
+
+    @get("/{partner_id:str}", opt={"permission": "partners:read"}, summary="Read a partner")
+    async def partner(self, request: Request[Any, Any, Any], partner_id: FromPath[str]) -> Envelope[PartnerView]:
+        this = await found(request, await caller(request), PARTNER, partner_id)
+        return Envelope(PartnerView.of(this, services(request).clock()))
+
+    @delete("/{partner_id:str}", status_code=200, opt={"permission": "partners:offboard"}, summary="Offboard a partner")
+    async def offboard(
+        self,
+        request: Request[Any, Any, Any],
+        partner_id: FromPath[str],
+        reason: Annotated[str, QueryParameter(min_length=1, max_length=1024)] = "offboarded",
+    ) -> Response[Envelope[OffboardedView]]:
+        """Revokes every key of the partner and withdraws its link, in one transaction. Final."""
+        by = await caller(request)
+        return answered(await services(request).partners.offboard(by, partner_id, reason))

@@ -1,0 +1,81 @@
+"""All loops of a worker process. Any number of such processes may run: what only one may do, the leader does."""
+
+import asyncio
+import os
+import platform
+from contextlib import suppress
+
+from nats.aio.msg import Msg
+
+from keyfold.bus.connection import Bus
+from keyfold.bus.lifecycle import LifecycleReader, LifecycleStream
+from keyfold.bus.subjects import APPENDED
+from keyfold.domain.refusals import Unavailable
+from keyfold.settings import Settings
+from keyfold.store.postgres import Postgres
+from keyfold.store.projections import PROJECTIONS
+from keyfold.store.queries import query
+from keyfold.worker.leader import Leader
+from keyfold.worker.loop import Loop
+from keyfold.worker.projector import Projector
+from keyfold.worker.relay import Relay
+
+
+class Worker:
+    """Relay, projections and housekeeping. `run` ends only by cancellation, or by the exception of a dead loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.postgres = Postgres(settings.database_url, name="keyfold worker", schema="projections")
+        self.bus = Bus(
+            settings.nats_url, user=settings.nats_user, password=settings.nats_password, name="keyfold worker"
+        )
+        self._process = f"{platform.node()}/{os.getpid()}"
+        self._appended = asyncio.Event()
+        relay = Relay(self.postgres, LifecycleStream(self.bus, replicas=settings.nats_replicas))
+        self.loops = [
+            Loop("relay", step=relay.step, every=0.2, wake=self._appended, leader=self._leader("relay")),
+            *[
+                Loop(
+                    f"projection {name}",
+                    step=Projector(self.postgres, LifecycleReader(self.bus), projection).step,
+                    every=0,
+                    leader=self._leader(f"projection {name}"),
+                )
+                for name, projection in PROJECTIONS.items()
+            ],
+            Loop("janitor", step=self._forget_replays, every=600, leader=self._leader("janitor")),
+        ]
+
+    async def run(self) -> None:
+        await self.postgres.open()
+        await self.bus.handle(APPENDED, self._on_appended)
+        await self.bus.start()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for loop in (*self.loops, Loop("heart", step=self._beat, every=1)):
+                    group.create_task(loop.run(), name=loop.name)
+        finally:
+            await self._forget_self()
+            await self.bus.stop()
+            await self.postgres.close()
+
+    def _leader(self, name: str) -> Leader:
+        return Leader(self.postgres, name)
+
+    async def _on_appended(self, message: Msg) -> None:
+        self._appended.set()
+
+    async def _forget_replays(self) -> bool:
+        await self.postgres.fetch(query("forget_replays"))
+        return False
+
+    async def _beat(self) -> bool:
+        """Says how the loops are, for every process's `/health/ready`."""
+        columns = zip(*[(loop.name, loop.status, loop.detail) for loop in self.loops], strict=True)
+        await self.postgres.fetch(query("beat"), self._process, *[list(column) for column in columns])
+        return False
+
+    async def _forget_self(self) -> None:
+        """A worker that stopped in order is not missed; one that was killed fades out of sight."""
+        with suppress(Unavailable):
+            await self.postgres.fetch(query("forget_loops"), self._process)
