@@ -29,7 +29,7 @@ Pattern = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
 class TopicsBody(Body, frozen=True, kw_only=True):
-    topics: Annotated[list[Pattern], msgspec.Meta(min_length=1, max_length=100)] = ["**"]
+    topics: Annotated[tuple[Pattern, ...], msgspec.Meta(min_length=1, max_length=100)] = ("**",)
 
 
 class OptionsBody(Body, frozen=True, kw_only=True):
@@ -40,11 +40,11 @@ class OptionsBody(Body, frozen=True, kw_only=True):
 class RuleBody(Body, frozen=True, kw_only=True):
     """The most that a partner's key may do in one environment."""
 
-    permitted: list[Action] = ["send", "receive"]
+    permitted: tuple[Action, ...] = ("send", "receive")
     options: OptionsBody = OptionsBody()
 
     def rule(self) -> Rule:
-        send, receive = Topics(tuple(self.options.send.topics)), Topics(tuple(self.options.receive.topics))
+        send, receive = Topics(self.options.send.topics), Topics(self.options.receive.topics)
         return Rule(tuple(dict.fromkeys(self.permitted)), Options(send=send, receive=receive))
 
 
