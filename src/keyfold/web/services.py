@@ -11,6 +11,7 @@ from keyfold.app.partners import Partners
 from keyfold.app.portal import Portal
 from keyfold.app.vault import Vault
 from keyfold.app.work import Office
+from keyfold.app.workspaces import Workspaces
 from keyfold.bus.connection import Bus
 from keyfold.bus.herald import Herald
 from keyfold.settings import Settings
@@ -42,6 +43,7 @@ class Services:
         self.onboarding = Onboarding(
             self.office, public_url=settings.public_url.rstrip("/"), nats_url=settings.public_nats_url
         )
+        self.workspaces = Workspaces(self.office)
         self.integrations = Integrations(self.office)
         self.keys = Keys(self.office)
         self.partners = Partners(self.office)

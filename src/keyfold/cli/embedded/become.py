@@ -1,6 +1,6 @@
 """Becomes another program: under another user if asked, and with a signal to come when its parent dies.
 
-Run by its file name, with a Python that imports nothing of Keyfold: `become.py SIGNAL PARENT UID GID PROGRAM ARGUMENT…`.
+Run by its file name, importing nothing of Keyfold: `become.py SIGNAL PARENT UID GID PROGRAM ARGUMENT…`.
 Doing this after `exec`, and not in a `preexec_fn`, is safe however many threads the parent has.
 """
 
@@ -29,7 +29,7 @@ def main() -> None:
         sys.exit(f"{command[0]}: {error.strerror}")
 
 
-def _libc() -> "Any":
+def _libc() -> Any:
     if sys.platform != "linux":
         return None
     import ctypes  # noqa: PLC0415 - costs 10 ms that other systems needn't pay

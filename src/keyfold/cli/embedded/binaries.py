@@ -71,9 +71,7 @@ def postgres_account(folder: Path) -> Account | None:
             return Account(owner.st_uid, owner.st_gid)
     found = _user("keyfold") or _user("postgres") or _new_user() or _user("nobody")
     if found is None:
-        raise EmbeddedError(
-            "Postgres refuses to run as root: create a system user named keyfold for it, or be another."
-        )
+        raise EmbeddedError("Postgres refuses to run as root: create a system user named keyfold for it.")
     return found
 
 

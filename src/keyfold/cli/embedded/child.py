@@ -134,7 +134,7 @@ def _rotate(log: Path) -> None:
 
 def _orphan(note: Mapping[str, Any]) -> Any:
     """The process of a note, unless its number has gone to another since (as it soon does in containers)."""
-    import psutil  # type: ignore[import-untyped]  # noqa: PLC0415 - rarely needed
+    import psutil  # noqa: PLC0415 - rarely needed
 
     try:
         process = psutil.Process(note["pid"])
@@ -144,6 +144,17 @@ def _orphan(note: Mapping[str, Any]) -> Any:
     except psutil.Error:
         pass
     return None
+
+
+def runs(number: int, name: str) -> bool:
+    """Whether that process lives and is called so."""
+    import psutil  # noqa: PLC0415
+
+    try:
+        process = psutil.Process(number)
+        return process.status() != psutil.STATUS_ZOMBIE and name in process.name()
+    except psutil.Error:
+        return False
 
 
 def _gone(process: Any) -> bool:

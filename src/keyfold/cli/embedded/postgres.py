@@ -18,7 +18,7 @@ from keyfold.cli.embedded.binaries import (
     postgres_account,
     postgres_binaries,
 )
-from keyfold.cli.embedded.child import Child, tail, until
+from keyfold.cli.embedded.child import Child, runs, tail, until
 
 _SOCKET = ".s.PGSQL.5432"
 _LONGEST_SOCKET_PATH = 100  # 107 bytes on Linux, 103 on macOS
@@ -38,7 +38,7 @@ _UNSAFE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off
 
 
 class Postgres:
-    """A cluster in `folder`, made on the first start. `durable=False` is for tests: faster, and a power cut ruins it."""
+    """A cluster in `folder`, made on the first start. `durable=False` is for tests: a power cut ruins it."""
 
     def __init__(
         self,
@@ -68,8 +68,8 @@ class Postgres:
     def socket(self) -> Path:
         """The folder of the socket; known, and the same, from before the first start until the last stop."""
         if self._socket is None:
-            short = len(os.fsencode(self.folder / "socket" / _SOCKET)) <= _LONGEST_SOCKET_PATH
-            self._socket = self.folder / "socket" if short else Path(tempfile.mkdtemp(prefix="keyfold-"))
+            short = len(os.fsencode(self.cluster / _SOCKET)) <= _LONGEST_SOCKET_PATH
+            self._socket = self.cluster if short else Path(tempfile.mkdtemp(prefix="keyfold-"))
         return self._socket
 
     def url(self, user: str, database: str) -> str:
@@ -80,8 +80,9 @@ class Postgres:
         account = postgres_account(self.folder)
         self.child.account = account
         binaries = await asyncio.to_thread(postgres_binaries, account)
-        for folder in (self.folder, self.socket):
-            _own(folder, account)
+        _own(self.folder, account)
+        if self.socket != self.cluster:
+            _own(self.socket, account)
         await self.child.stop_orphan()
         if not self.cluster.is_dir():
             await self._make(binaries, account)
@@ -89,17 +90,18 @@ class Postgres:
             (self.cluster / "postmaster.pid").unlink()
         self._spawn(binaries, account)
         if await until(lambda: self._ready() or not self.child.alive, timeout) and self._ready():
-            return None
+            return
         # after a crash of the last one its workers may take a moment longer to go
         if "is still in use" in tail(self.child.log, 5) and timeout > 1:
             await asyncio.sleep(0.2)
-            return await self.start(timeout - 1)
+            await self.start(timeout - 1)
+            return
         await self.child.stop()
         raise EmbeddedError(f"Postgres did not start. Its log, {self.child.log}, ends:\n{tail(self.child.log)}")
 
     async def stop(self) -> None:
         await self.child.stop(30)
-        if self._socket not in {None, self.folder / "socket"}:
+        if self._socket not in {None, self.cluster}:
             with contextlib.suppress(OSError):
                 self.socket.rmdir()
 
@@ -129,8 +131,8 @@ class Postgres:
 
     def _spawn(self, binaries: Path, account: Account | None) -> None:
         seen = as_seen_by_itself(self.cluster, account)
-        inside = self.socket == self.folder / "socket"
-        settings = {**_SETTINGS, "unix_socket_directories": str(seen / "../socket" if inside else self.socket)}
+        socket = seen if self.socket == self.cluster else self.socket
+        settings = {**_SETTINGS, "unix_socket_directories": str(socket)}
         if not self.durable:
             settings |= _UNSAFE
         command = [str(binaries / "postgres"), "-D", str(seen)]
@@ -153,18 +155,10 @@ class Postgres:
     def _lock_is_stale(self) -> bool:
         """Whether the lock file names a process that is no Postgres, which Postgres itself can't tell.
 
-        Numbers are given again, in containers at once. (A lock of nobody at all it removes by itself.)
+        Numbers are given again, in containers at once.
         """
         lock = self._lock()
-        if not lock or not lock[0].isdecimal():
-            return False
-        import psutil  # noqa: PLC0415 - rarely needed
-
-        try:
-            process = psutil.Process(int(lock[0]))
-            return process.status() == psutil.STATUS_ZOMBIE or "postgres" not in process.name()
-        except psutil.Error:
-            return False
+        return bool(lock) and lock[0].isdecimal() and not runs(int(lock[0]), "postgres")
 
 
 def _own(folder: Path, account: Account | None) -> None:

@@ -1,1 +1,2 @@
-SELECT projection, (SELECT coalesce(max(position), 0) FROM keyfold.log) - position AS lag FROM projections.cursors
+SELECT projection, position, (SELECT coalesce(max(position), 0) FROM keyfold.log) - position AS lag
+FROM projections.cursors ORDER BY projection

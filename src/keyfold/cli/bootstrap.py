@@ -1,0 +1,42 @@
+"""The first workspace of a fresh installation."""
+
+import msgspec
+
+from keyfold.cli.operator import cause, operating
+from keyfold.domain.integration import NewIntegration, Presentation
+from keyfold.domain.record import read_record
+from keyfold.settings import Settings
+from keyfold.store.queries import query
+
+
+class Bootstrap(msgspec.Struct, frozen=True):
+    """The first workspace. The keys are shown once and stored nowhere."""
+
+    workspace_id: str
+    integration_id: str
+    integration_key: str
+    account_key: str
+
+    def __repr__(self) -> str:
+        return f"Bootstrap({self.workspace_id})"
+
+
+async def bootstrap(settings: Settings) -> Bootstrap:
+    """Founds the first workspace, in one transaction."""
+    async with operating(settings) as services:
+        wanted = NewIntegration(name="Events", presentation=Presentation(description="Send and receive our events."))
+        founded = (await services.workspaces.found(cause(services), "First workspace", wanted)).view
+        return Bootstrap(
+            workspace_id=founded.workspace_id,
+            integration_id=founded.integration.id,
+            integration_key=founded.integration_key.secret,
+            account_key=founded.account_key.secret,
+        )
+
+
+async def first_workspace(settings: Settings) -> tuple[str, str] | None:
+    """The ids of the workspace that the log begins with, and of its first integration. None: the log is empty."""
+    async with operating(settings) as services:
+        rows = await services.postgres.fetch(query("read_after"), 0, 2)
+        streams = [read_record(row["record"]).stream for row in rows]
+        return (streams[0], streams[1]) if len(streams) == 2 else None

@@ -1,0 +1,100 @@
+"""`keyfold projections status | rebuild | verify`."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import asyncpg
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from keyfold.cli.system import data_option, find_system
+from keyfold.store.postgres import Postgres
+from keyfold.store.projections import PROJECTIONS
+from keyfold.store.projections import rebuild as rebuilding
+from keyfold.store.projections.projection import Projection, UnappliableError
+from keyfold.store.queries import query
+
+T = TypeVar("T")
+which = click.argument("name", required=False, type=click.Choice([*PROJECTIONS]))
+_console = Console(stderr=True)
+
+
+@click.group()
+def projections() -> None:
+    """The tables that are made from the log: how far they are, made again, compared."""
+
+
+@projections.command()
+@data_option
+def status(data: Path | None) -> None:
+    """How far each projection is."""
+    rows = asyncio.run(_status(find_system(data).worker.database_url))
+    table = Table("projection", "cursor", "behind")
+    for name, position, behind in rows:
+        table.add_row(name, f"{position:,}", f"{behind:,}")
+    Console().print(table)
+
+
+@projections.command()
+@which
+@data_option
+def rebuild(name: str | None, data: Path | None) -> None:
+    """Make one projection, or all, again from the log, and swap it in. Nothing has to stop."""
+    url = find_system(data).worker.database_url
+    for projection in _chosen(name):
+        position = _with_progress(f"rebuilding {projection.name}", partial(rebuilding.rebuild, url, projection))
+        click.echo(f"{projection.name}: rebuilt up to position {position:,}")
+
+
+@projections.command()
+@which
+@data_option
+def verify(name: str | None, data: Path | None) -> None:
+    """Make one projection, or all, again beside the live one, and compare row by row at one position.
+
+    Exits with 1 when they differ.
+    """
+    url = find_system(data).worker.database_url
+    different = False
+    for projection in _chosen(name):
+        found = _with_progress(f"verifying {projection.name}", partial(rebuilding.verify, url, projection))
+        verdict = "differs" if found.differences else "equal"
+        click.echo(f"{projection.name}: {verdict} at position {found.position:,} ({found.rows:,} rows)")
+        for difference in found.differences:
+            click.echo(f"  {difference.table}, only in the {difference.side} table: {difference.row}")
+        different = different or bool(found.differences)
+    raise SystemExit(different)
+
+
+def _chosen(name: str | None) -> list[Projection]:
+    return [PROJECTIONS[name]] if name else [*PROJECTIONS.values()]
+
+
+def _with_progress(what: str, work: Callable[[rebuilding.Progress], Awaitable[T]]) -> T:
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=_console, transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        return asyncio.run(_translated(work(lambda done, of: bar.update(task, completed=done, total=of))))
+
+
+async def _translated(work: Awaitable[T]) -> T:
+    try:
+        return await work
+    except UnappliableError as error:
+        raise click.ClickException(str(error)) from error
+    except (OSError, asyncpg.PostgresError) as error:
+        raise click.ClickException(f"The database can't be reached or refused: {error}") from error
+
+
+async def _status(url: str) -> list[tuple[str, int, int]]:
+    postgres = Postgres(url, name="keyfold projections", schema="projections")
+    await postgres.open()
+    try:
+        return [(row["projection"], row["position"], row["lag"]) for row in await postgres.fetch(query("lags"))]
+    finally:
+        await postgres.close()

@@ -1,0 +1,145 @@
+"""Real Postgres and real NATS for every test that asks, with nothing installed by hand and no data shared."""
+
+import asyncio
+import contextlib
+import secrets
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from itertools import count
+from pathlib import Path
+from typing import NamedTuple
+
+import asyncpg
+import msgspec
+import pytest
+
+from keyfold.cli.embedded import Nats, Postgres
+from keyfold.cli.embedded.nats import free_port
+from keyfold.settings import Secret, Settings
+
+_TEMPLATE = "keyfold_template"
+_numbers = count(1)
+
+
+class Database(NamedTuple):
+    """A database of one test: empty, with the schema."""
+
+    server: Postgres
+    name: str
+
+    @property
+    def admin_url(self) -> str:
+        return self.server.url("postgres", self.name)
+
+    @property
+    def api_url(self) -> str:
+        return self.server.url("keyfold_api", self.name)
+
+    @property
+    def worker_url(self) -> str:
+        return self.server.url("keyfold_worker", self.name)
+
+
+@contextlib.contextmanager
+def running_postgres() -> Iterator[Postgres]:
+    """A cluster of its own, for a test that stops or kills it. pytest's folders can be too long for its socket."""
+    folder = Path(tempfile.mkdtemp(prefix="keyfold-"))
+    server = Postgres(folder / "postgres", durable=False)
+    try:
+        asyncio.run(server.start())
+        yield server
+    finally:
+        asyncio.run(server.stop())
+        shutil.rmtree(folder)
+
+
+def prepare(server: Postgres) -> Postgres:
+    """Gives a cluster the template from which `new_database` copies."""
+    from keyfold.store.migrate import migrate  # noqa: PLC0415 - unit tests need none of it
+
+    asyncio.run(_execute(server, f"CREATE DATABASE {_TEMPLATE}"))
+    asyncio.run(migrate(server.url("postgres", _TEMPLATE), {}))
+    return server
+
+
+async def new_database(server: Postgres) -> Database:
+    """A fresh copy of the template, in about 20 ms."""
+    name = f"test_{next(_numbers)}"
+    await _execute(server, f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE} STRATEGY file_copy")
+    return Database(server, name)
+
+
+async def _execute(server: Postgres, statement: str) -> None:
+    connection = await asyncpg.connect(server.url("postgres", "postgres"))
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """The cluster that all tests share. A test that harms its server takes `own_postgres_server`."""
+    with running_postgres() as server:
+        yield prepare(server)
+
+
+@pytest.fixture
+def own_postgres_server() -> Iterator[Postgres]:
+    """A cluster of the test's own, to stop, kill and start again."""
+    with running_postgres() as server:
+        yield prepare(server)
+
+
+@pytest.fixture
+async def database(postgres_server: Postgres) -> AsyncIterator[Database]:
+    """An empty database with the schema, gone after the test whoever is still connected."""
+    this = await new_database(postgres_server)
+    yield this
+    await _execute(postgres_server, f"DROP DATABASE {this.name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def nats_server(tmp_path: Path) -> AsyncIterator[Nats]:
+    """A NATS of the test's own, to stop, wipe and start again on the same port."""
+    server = Nats(tmp_path / "nats", free_port(), durable=False)
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+def settings(database: Database, nats_server: Nats) -> Settings:
+    """As `keyfold api` would read them."""
+    return make_settings(database, nats_server)
+
+
+@pytest.fixture
+def worker_settings(settings: Settings, nats_server: Nats) -> Settings:
+    """As `keyfold worker` would read them, for the same system."""
+    return settings_of_worker(settings, nats_server)
+
+
+def make_settings(database: Database, nats_server: Nats) -> Settings:
+    """Settings of an API on this database and this NATS, with a pepper of their own."""
+    return Settings(
+        database_url=database.api_url,
+        worker_database_url=database.worker_url,
+        admin_database_url=database.admin_url,
+        peppers={1: Secret(secrets.token_bytes(32))},
+        nats_url=nats_server.url,
+        nats_user=nats_server.api.user,
+        nats_password=nats_server.api.password,
+        public_nats_url=nats_server.url,
+    )
+
+
+def settings_of_worker(settings: Settings, nats_server: Nats) -> Settings:
+    """The same system, as the worker logs in."""
+    return msgspec.structs.replace(
+        settings,
+        database_url=settings.worker_database_url,
+        nats_user=nats_server.worker.user,
+        nats_password=nats_server.worker.password,
+    )
