@@ -8,7 +8,7 @@ import msgspec
 from keyfold.domain.integration import Integration, Presentation
 from keyfold.domain.key import Key, KeyKind, KeyStatus
 from keyfold.domain.link import Link, LinkStatus
-from keyfold.domain.partner import Partner
+from keyfold.domain.partner import Partner, PartnerStatus
 from keyfold.domain.permissions import Action, Environment, Options, Role, Rule
 from keyfold.domain.tokens import Token
 
@@ -45,7 +45,7 @@ class PartnerView(View, frozen=True, kw_only=True):
     app_name: str | None
     app_description: str | None
     metadata: dict[str, Any]
-    status: str
+    status: PartnerStatus
     invited_at: datetime
     onboarded_at: datetime | None
     offboarded_at: datetime | None

@@ -19,7 +19,7 @@ from keyfold.domain.refusals import Refusal
 from keyfold.store.projections import PROJECTIONS
 from keyfold.store.projections.rebuild import rebuild, verify
 
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 _INVITATION = {
     "appName": "Acme Orders",
     "appDescription": "Sends orders, receives their fulfillment.",

@@ -9,6 +9,9 @@ from keyfold.domain.record import Event
 from keyfold.domain.refusals import Refusal
 
 
+PartnerStatus = Literal["invited", "onboarded", "offboarded"]
+
+
 class PartnerInvited(Event, frozen=True, kw_only=True):
     type = "partner.invited.v1"
 
@@ -63,7 +66,7 @@ class Partner(msgspec.Struct, frozen=True, rename="camel"):
     metadata: dict[str, Any]
     invited_at: datetime
     links: tuple[str, ...]
-    status: Literal["invited", "onboarded", "offboarded"] = "invited"
+    status: PartnerStatus = "invited"
     onboarded_at: datetime | None = None
     offboarded_at: datetime | None = None
     keys: tuple[str, ...] = ()

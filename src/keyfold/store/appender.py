@@ -9,6 +9,7 @@ import asyncpg
 
 from keyfold.app.ports import AlreadyAnsweredError, StreamMovedError, Write
 from keyfold.domain.refusals import Unavailable
+from keyfold.metrics import APPEND_BATCH, APPENDED
 from keyfold.store.postgres import OUTAGE, PATIENCE, Postgres
 from keyfold.store.queries import query
 
@@ -81,6 +82,7 @@ class Appender:
             _fail(batch, lambda: error)
 
     def _answer(self, batch: list[Waiting], result: Any) -> None:
+        APPEND_BATCH.observe(len(batch))
         position, conflicted, replayed = result["before"], set(result["conflicted"]), set(result["replayed"])
         for command, (write, future) in enumerate(batch, 1):
             error: Exception | None = None
@@ -97,6 +99,7 @@ class Appender:
             else:
                 future.set_exception(error)
         if position > result["before"]:
+            APPENDED.inc(position - result["before"])
             self._on_append(position)
 
     async def _connected(self) -> asyncpg.Connection:

@@ -10,7 +10,7 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from keyfold.app.keys import NewKey
 from keyfold.app.views import IssuedKeyView, KeyView, VerificationView
 from keyfold.domain.aggregates import KEY
-from keyfold.domain.key import KeyKind
+from keyfold.domain.key import KeyKind, KeyStatus
 from keyfold.domain.permissions import Action, Environment, Role, is_topic
 from keyfold.domain.refusals import Invalid
 from keyfold.metrics import VERIFICATIONS
@@ -47,7 +47,7 @@ class KeyBody(Body, frozen=True, kw_only=True):
 
 
 class VerifyBody(Body, frozen=True, kw_only=True):
-    """`address` is that of whoever showed the key."""
+    """`address` is that of whoever showed the key; no key is narrowed to networks yet."""
 
     key: Annotated[str, msgspec.Meta(max_length=256)]
     action: Action | None = None
@@ -74,9 +74,9 @@ class KeyController(Controller):
     async def keys(
         self,
         request: Request[Any, Any, Any],
-        status: FromQuery[str | None] = None,
-        kind: FromQuery[str | None] = None,
-        environment: FromQuery[str | None] = None,
+        status: FromQuery[KeyStatus | None] = None,
+        kind: FromQuery[KeyKind | None] = None,
+        environment: FromQuery[Environment | None] = None,
         integration_id: Annotated[str | None, QueryParameter(name="integrationId")] = None,
         partner_id: Annotated[str | None, QueryParameter(name="partnerId")] = None,
         cursor: CursorParameter = None,
@@ -88,7 +88,7 @@ class KeyController(Controller):
         if min_position:
             await of.lists.include("current", min_position)
         now = of.clock()
-        filters = {
+        filters: dict[str, str | None] = {
             "kind": kind,
             "environment": environment,
             "integration_id": integration_id,

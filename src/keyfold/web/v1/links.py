@@ -7,6 +7,7 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from keyfold.app.views import LinkView
 from keyfold.domain.aggregates import LINK
+from keyfold.domain.link import LinkStatus
 from keyfold.web.auth import caller, services
 from keyfold.web.v1.common import (
     CursorParameter,
@@ -29,14 +30,14 @@ class LinkController(Controller):
     async def links(
         self,
         request: Request[Any, Any, Any],
-        status: FromQuery[str | None] = None,
+        status: FromQuery[LinkStatus | None] = None,
         integration_id: Annotated[str | None, QueryParameter(name="integrationId")] = None,
         partner_id: Annotated[str | None, QueryParameter(name="partnerId")] = None,
         cursor: CursorParameter = None,
         min_position: MinPosition = None,
         limit: Limit = 50,
     ) -> ListEnvelope[LinkView]:
-        """Newest first. `status` is open, redeemed, withdrawn or expired."""
+        """Newest first."""
         by, of = await caller(request), services(request)
         if min_position:
             await of.lists.include("current", min_position)

@@ -8,7 +8,7 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from keyfold.app.views import InvitationView, OffboardedView, PartnerView
 from keyfold.domain.aggregates import PARTNER
-from keyfold.domain.partner import Invitation
+from keyfold.domain.partner import Invitation, PartnerStatus
 from keyfold.web.auth import caller, services
 from keyfold.web.v1.common import (
     Body,
@@ -58,7 +58,7 @@ class PartnerController(Controller):
     async def partners(
         self,
         request: Request[Any, Any, Any],
-        status: FromQuery[str | None] = None,
+        status: FromQuery[PartnerStatus | None] = None,
         integration_id: Annotated[str | None, QueryParameter(name="integrationId")] = None,
         cursor: CursorParameter = None,
         min_position: MinPosition = None,
