@@ -62,7 +62,9 @@ CREATE FUNCTION keyfold.append(
     secret_command integer[], secret_id text[], secret_pepper smallint[], secret_digest bytea[],
     replay_command integer[], replay_id bytea[], replay_fingerprint bytea[], replay_answer bytea[],
     OUT before bigint, OUT conflicted integer[], OUT replayed integer[]
-) LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+) LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+-- a plan made while the log was small stays with the connection: it must use the indexes from the beginning
+SET enable_seqscan = off AS $$
 DECLARE
     refused integer[];
 BEGIN

@@ -8,7 +8,6 @@ import msgspec
 from keyfold.domain.record import Event
 from keyfold.domain.refusals import Refusal
 
-
 PartnerStatus = Literal["invited", "onboarded", "offboarded"]
 
 

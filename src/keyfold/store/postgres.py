@@ -38,8 +38,15 @@ class Postgres:
     def __init__(self, url: str, *, name: str, schema: str = "keyfold", size: int = 8) -> None:
         self.url = url
         self._size = size
-        # jit costs more than it saves on statements of microseconds
-        self._session = {"application_name": name, "search_path": schema, "jit": "off", "timezone": "UTC"}
+        self._session = {
+            "application_name": name,
+            "search_path": schema,
+            "timezone": "UTC",
+            # costs more than it saves on statements of microseconds
+            "jit": "off",
+            # a plan made while a table was small stays with the connection: it must use the indexes from the beginning
+            "enable_seqscan": "off",
+        }
         self._pool: asyncpg.Pool | None = None
 
     async def open(self) -> None:

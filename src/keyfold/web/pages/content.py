@@ -1,0 +1,74 @@
+"""What all pages share: bytes kept in memory, sent with a validator, and the templates that they are made of."""
+
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+import msgspec
+from litestar import HttpMethod, Request, Response
+
+from keyfold import __version__
+
+READ = [HttpMethod.GET, HttpMethod.HEAD]
+REVALIDATE = "no-cache"
+"""Kept by the browser, and asked about each time: a new version shows at once, an old one costs 304."""
+
+
+class Content(msgspec.Struct, frozen=True):
+    """A finished body. `tag` identifies its bytes."""
+
+    body: bytes
+    media_type: str
+    tag: str
+
+    @classmethod
+    def of(cls, body: bytes, media_type: str) -> "Content":
+        return cls(body, media_type, sha256(body).hexdigest()[:16])
+
+
+def html(text: str) -> Content:
+    return Content.of(text.encode(), "text/html; charset=utf-8")
+
+
+def deliver(request: Request[Any, Any, Any], content: Content, cache_control: str = REVALIDATE) -> Response[bytes]:
+    """The content, or 304 for whoever has it."""
+    tag = f'"{content.tag}"'
+    headers = {"ETag": tag, "Cache-Control": cache_control}
+    known = [each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(",")]
+    if tag in known:
+        return Response(b"", status_code=304, headers=headers)
+    return Response(content.body, media_type=content.media_type, headers=headers)
+
+
+@cache
+def assets() -> dict[str, Content]:
+    """Every static file by its name."""
+    types = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
+    folder = files("keyfold.web") / "static"
+    return {
+        file.name: Content.of(file.read_bytes(), types["." + file.name.rpartition(".")[2]]) for file in folder.iterdir()
+    }
+
+
+def asset_url(name: str) -> str:
+    """The address of these very bytes of a static file, good for ever."""
+    return f"/static/{name}?v={assets()[name].tag}"
+
+
+@cache
+def templates() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("keyfold.web"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {"asset": asset_url, "version": __version__}
+    return environment
+
+
+def render(template: str, **values: object) -> Content:
+    return html(templates().get_template(template).render(**values))
