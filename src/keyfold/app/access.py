@@ -11,7 +11,7 @@ from keyfold.app.views import VerificationView
 from keyfold.app.work import Cause
 from keyfold.domain.aggregates import KEY
 from keyfold.domain.key import Key
-from keyfold.domain.permissions import Action
+from keyfold.domain.permissions import Action, Permission
 from keyfold.domain.refusals import Forbidden, NotFound
 from keyfold.domain.tokens import parse_token
 
@@ -32,6 +32,7 @@ class Caller(msgspec.Struct, frozen=True):
     workspace_id: str
     integration_id: str | None = None
     is_owner: bool = False
+    permissions: frozenset[Permission] = frozenset()
 
     def sees(self, state: Tenanted) -> bool:
         if state.workspace_id != self.workspace_id:
@@ -52,6 +53,11 @@ class Caller(msgspec.Struct, frozen=True):
         """Raises `NotFound` for what is not the caller's, exactly as for what doesn't exist."""
         if not self.sees(state):
             raise NotFound.of(word, state.id)
+
+    def demand_reach(self, given: frozenset[Permission]) -> None:
+        """Nobody gives what they don't have. An owner has all."""
+        if not self.is_owner and (beyond := given - self.permissions):
+            raise Forbidden(f"The new key would have permissions that this one lacks: {', '.join(sorted(beyond))}.")
 
     def demand_integration(self) -> str:
         """The integration that the caller's key is bound to."""

@@ -41,6 +41,7 @@ class Keys:
         """Issues a key of any kind. A partner's key gets what its integration's rule for the environment gives."""
         if wanted.role == "owner" and not caller.is_owner:
             raise Forbidden("Only an owner can issue an owner's key.")
+        caller.demand_reach(key.permissions_of(wanted.kind, wanted.role))
 
         async def command(work: Work) -> IssuedKeyView:
             new = key.IssueKey(

@@ -18,11 +18,12 @@ Handler = Callable[[Msg], Awaitable[None]]
 class Bus:
     """Connects in the background and never gives up: a process starts, and goes on, without NATS.
 
+    `url` may name several servers of a cluster, separated by commas.
     nats-py reconnects by itself but closes for good on some errors, so a closed client is replaced by a new one.
     """
 
     def __init__(self, url: str, *, user: str = "", password: str = "", name: str = "keyfold") -> None:
-        self._url = url
+        self._servers = url.split(",")
         self._user = user
         self._password = password
         self._name = name
@@ -103,7 +104,7 @@ class Bus:
             log.debug("nats.error", error=type(error).__name__)
 
         await client.connect(
-            self._url,
+            self._servers,
             name=self._name,
             user=self._user or None,
             password=self._password or None,

@@ -1,10 +1,12 @@
 """The stream LIFECYCLE: every lifecycle event in the log's order, its sequence being the log's position."""
 
 import asyncio
+import contextlib
 import json
 from collections import deque
 from typing import NamedTuple
 
+import nats.errors
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext
@@ -68,6 +70,7 @@ class LifecycleStream:
             storage=StorageType.FILE,
             num_replicas=self._replicas,
             deny_delete=True,
+            deny_purge=True,
             allow_direct=True,
         )
 
@@ -111,8 +114,10 @@ class LifecycleReader:
     async def close(self) -> None:
         subscription, self._subscription, self._generation = self._subscription, None, -1
         self._arrived.clear()
-        if subscription is not None and self._bus.is_connected:
-            await subscription.unsubscribe()
+        if subscription is not None:
+            # also while disconnected: it would be subscribed again with the connection, and deliver beside the next one
+            with contextlib.suppress(nats.errors.Error):
+                await subscription.unsubscribe()
 
     async def batch(self, most: int, timeout: float) -> list[Delivered]:
         """What has arrived, `most` at once; waits up to `timeout` seconds for the first."""
@@ -139,8 +144,10 @@ class LifecycleReader:
         if status is None:
             self._owed -= 1
             self._arrived.append(Delivered(message.metadata.sequence.stream, message.data))
-        elif status != "100":  # not a heartbeat: a request has ended, and with it what it still owed
-            self._owed = 0
+        elif status == "408":  # a request has expired, and with it what it still owed
+            self._owed -= int((message.headers or {}).get("Nats-Pending-Messages", PULL))
+        elif status != "100":  # not a heartbeat either: the consumer is gone, or won't have our requests
+            self._generation = -1
         self._news.set()
 
 

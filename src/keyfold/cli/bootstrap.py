@@ -1,4 +1,4 @@
-"""The first workspace of a fresh installation."""
+"""Workspaces are founded by the operator: the first one by `keyfold up`, any other by `keyfold workspaces create`."""
 
 import msgspec
 
@@ -9,8 +9,8 @@ from keyfold.settings import Settings
 from keyfold.store.queries import query
 
 
-class Bootstrap(msgspec.Struct, frozen=True):
-    """The first workspace. The keys are shown once and stored nowhere."""
+class Bootstrap(msgspec.Struct, frozen=True, rename="camel"):
+    """A new workspace. The keys are shown once and stored nowhere."""
 
     workspace_id: str
     integration_id: str
@@ -21,11 +21,11 @@ class Bootstrap(msgspec.Struct, frozen=True):
         return f"Bootstrap({self.workspace_id})"
 
 
-async def bootstrap(settings: Settings) -> Bootstrap:
-    """Founds the first workspace, in one transaction."""
+async def bootstrap(settings: Settings, name: str = "First workspace", integration: str = "Events") -> Bootstrap:
+    """Founds a workspace with an integration, in one transaction."""
     async with operating(settings) as services:
-        wanted = NewIntegration(name="Events", presentation=Presentation(description="Send and receive our events."))
-        founded = (await services.workspaces.found(cause(services), "First workspace", wanted)).view
+        wanted = NewIntegration(name=integration, presentation=Presentation("Send and receive our events."))
+        founded = (await services.workspaces.found(cause(services), name, wanted)).view
         return Bootstrap(
             workspace_id=founded.workspace_id,
             integration_id=founded.integration.id,

@@ -15,6 +15,7 @@ COMMANDS = {
     "worker": ("keyfold.cli.serve:worker", "Run relay, projections and housekeeping."),
     "migrate": ("keyfold.cli.migrate:migrate", "Apply the schema to a database."),
     "projections": ("keyfold.cli.projections:projections", "Look at, rebuild and verify the projections."),
+    "workspaces": ("keyfold.cli.workspaces:workspaces", "Found workspaces."),
     "keys": ("keyfold.cli.keys:keys", "Issue keys from the machine itself."),
 }
 

@@ -70,6 +70,8 @@ async def _until_stopped(settings: Settings, app: Any, background: Coroutine[Any
         timeout_graceful_shutdown=GRACE,
     )
     server = uvicorn.Server(config)
+    # uvicorn hands the signal on when it has stopped: by default that would end us before we have closed anything
+    signal.signal(signal.SIGTERM, lambda *_: setattr(server, "should_exit", True))
     work = asyncio.create_task(background)
     work.add_done_callback(lambda _: setattr(server, "should_exit", True))
     try:

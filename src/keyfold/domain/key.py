@@ -1,6 +1,6 @@
 """The access key, one concept of three kinds: `account` manages, `integration` invites, `service` has events."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal, assert_never
 
 import msgspec
@@ -75,13 +75,7 @@ class Key(msgspec.Struct, frozen=True, rename="camel"):
     @property
     def permissions(self) -> frozenset[Permission]:
         """What it may manage; a service key manages nothing."""
-        match self.kind:
-            case "account":
-                return ROLES[self.role or "viewer"]
-            case "integration":
-                return INTEGRATION_KEY
-            case "service":
-                return frozenset()
+        return permissions_of(self.kind, self.role)
 
     def refuses(self, now: datetime, action: Action | None, topic: str | None) -> str | None:
         """Why the key can't be used (for this), as a stable code, or None when it can."""
@@ -91,6 +85,17 @@ class Key(msgspec.Struct, frozen=True, rename="camel"):
         if action is None:
             return None
         return "action-not-permitted" if self.rule is None else self.rule.refuses(action, topic)
+
+
+def permissions_of(kind: KeyKind, role: Role | None) -> frozenset[Permission]:
+    """What a key of this kind (with this role) may manage."""
+    match kind:
+        case "account":
+            return ROLES[role or "viewer"]
+        case "integration":
+            return INTEGRATION_KEY
+        case "service":
+            return frozenset()
 
 
 class IssueKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,7 +129,25 @@ class RevokeKey(msgspec.Struct, frozen=True):
 
 
 def issue(command: IssueKey, now: datetime) -> list[KeyEvent]:
-    """A new key. Its kind says what it must and mustn't have."""
+    """A new key. Its kind says what it must and mustn't have. Its times are written down in UTC."""
+    wrong = _wrong_fields(command)
+    times: dict[str, datetime | None] = {}
+    for field, name in {"not_before": "notBefore", "expires_at": "expiresAt"}.items():
+        moment: datetime | None = getattr(command, field)
+        try:
+            times[field] = None if moment is None else moment.astimezone(UTC)
+        except OverflowError:
+            wrong.append((f"/{name}", "In UTC this moment lies outside the years 1 to 9999."))
+    if command.expires_at is not None and command.expires_at <= now:
+        wrong.append(("/expiresAt", "This moment has passed."))
+    if command.expires_at and command.not_before and command.not_before >= command.expires_at:
+        wrong.append(("/notBefore", "The key would expire before it becomes valid."))
+    if wrong:
+        raise Invalid("The key can't be issued like this.", *wrong)
+    return [KeyIssued(**msgspec.structs.asdict(command) | times)]
+
+
+def _wrong_fields(command: IssueKey) -> list[tuple[str, str]]:
     allowed = {"account": {"role"}, "integration": {"integration_id"}, "service": {"environment", "partner_id"}}
     names = {"role": "role", "integration_id": "integrationId", "environment": "environment", "partner_id": "partnerId"}
     wrong = []
@@ -134,13 +157,7 @@ def issue(command: IssueKey, now: datetime) -> list[KeyEvent]:
             wrong.append((f"/{name}", f"A key of kind {command.kind} has no {name}."))
         if not given and field in allowed[command.kind]:
             wrong.append((f"/{name}", f"A key of kind {command.kind} needs {name}."))
-    if command.expires_at is not None and command.expires_at <= now:
-        wrong.append(("/expiresAt", "This moment has passed."))
-    if command.expires_at and command.not_before and command.not_before >= command.expires_at:
-        wrong.append(("/notBefore", "The key would expire before it becomes valid."))
-    if wrong:
-        raise Invalid("The key can't be issued like this.", *wrong)
-    return [KeyIssued(**msgspec.structs.asdict(command))]
+    return wrong
 
 
 def decide(key: Key, command: RevokeKey) -> list[KeyEvent]:

@@ -5,8 +5,9 @@ from typing import Any, Literal, assert_never
 
 import msgspec
 
+from keyfold.domain.limits import DESCRIPTION_LENGTH, NAME_LENGTH, metadata_faults, text_faults
 from keyfold.domain.record import Event
-from keyfold.domain.refusals import Refusal
+from keyfold.domain.refusals import Invalid, Refusal
 
 PartnerStatus = Literal["invited", "onboarded", "offboarded"]
 
@@ -104,7 +105,14 @@ PartnerCommand = OnboardPartner | AddKey | OffboardPartner
 def invite(
     invitation: Invitation, *, workspace_id: str, integration_id: str, partner_id: str, link_id: str
 ) -> list[PartnerEvent]:
-    """A new partner, with the link that it is invited by."""
+    """A new partner, with the link that it is invited by. Refuses what is too long, too deep or can't be kept."""
+    wrong = [
+        *text_faults("/appName", invitation.app_name, most=NAME_LENGTH),
+        *text_faults("/appDescription", invitation.app_description, most=DESCRIPTION_LENGTH, lines=True),
+        *metadata_faults("/metadata", invitation.metadata),
+    ]
+    if wrong:
+        raise Invalid("The partner can't be invited like this.", *wrong)
     return [
         PartnerInvited(
             workspace_id=workspace_id,

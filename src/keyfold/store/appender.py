@@ -77,7 +77,8 @@ class Appender:
         """Postgres refused the call and did nothing: find out which command it was, for the others' sake."""
         if len(batch) > 1:
             for one in batch:
-                await self._append([one])
+                if not one[1].done():  # who gave up meanwhile is left out here as well
+                    await self._append([one])
         else:
             _fail(batch, lambda: error)
 

@@ -1,7 +1,7 @@
 """Reads that share their way: whatever is asked for while a query is under way goes together into the next one."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Generic, TypeVar
 
 from keyfold.store.postgres import PATIENCE, unavailable
@@ -12,10 +12,11 @@ V = TypeVar("V")
 class Grouped(Generic[V]):
     """Turns many single reads into few queries, each begun after the last of its askers asked: never stale.
 
-    `fetch` takes the distinct keys and gives what it found; what it didn't is None to the asker.
+    `fetch` takes the distinct keys and gives what it found; what it didn't is None to the asker. An exception among
+    what it found is raised to those who asked for that key, and to nobody else.
     """
 
-    def __init__(self, fetch: Callable[[list[str]], Awaitable[dict[str, V]]]) -> None:
+    def __init__(self, fetch: Callable[[list[str]], Awaitable[Mapping[str, V | Exception]]]) -> None:
         self._fetch = fetch
         self._waiting: dict[str, asyncio.Future[V | None]] = {}
         self._running: asyncio.Task[None] | None = None
@@ -45,9 +46,11 @@ class Grouped(Generic[V]):
         try:
             found = await self._fetch(list(group))
         except Exception as error:  # noqa: BLE001  # handed to those who asked
-            for future in group.values():
-                future.set_exception(error)
-                future.exception()  # an asker that has given up doesn't collect it
-            return
+            found = dict.fromkeys(group, error)
         for key, future in group.items():
-            future.set_result(found.get(key))
+            answer = found.get(key)
+            if isinstance(answer, Exception):
+                future.set_exception(answer)
+                future.exception()  # an asker that has given up doesn't collect it
+            else:
+                future.set_result(answer)

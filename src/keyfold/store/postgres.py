@@ -24,8 +24,10 @@ OUTAGE = (
     asyncpg.TooManyConnectionsError,
     asyncpg.QueryCanceledError,
     asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InvalidAuthorizationSpecificationError,
 )
-"""What a stopped, starting, failing or overloaded Postgres makes asyncpg raise."""
+"""What a stopped, starting, failing, overloaded or not yet prepared Postgres makes asyncpg raise."""
 
 
 def unavailable() -> Unavailable:

@@ -27,14 +27,20 @@ class Streams:
         found = await self._reads.get(stream)
         return Loaded(*(found or (None, 0)))
 
-    async def _fetch(self, streams: list[str]) -> dict[str, tuple[Any, int]]:
+    async def _fetch(self, streams: list[str]) -> dict[str, tuple[Any, int] | Exception]:
         known = [self._known.get(stream, (None, 0))[1] for stream in streams]
+        broken: dict[str, Exception] = {}
         for stream, version, text in await self._postgres.fetch(query("load"), streams, known):
+            if stream in broken:
+                continue
             state, _ = self._known.get(stream, (None, 0))
-            self._known[stream] = fold(aggregate_of(stream), state, read_record(text)), version
+            try:
+                self._known[stream] = fold(aggregate_of(stream), state, read_record(text)), version
+            except Exception as error:  # noqa: BLE001  # for who asks for this stream, not for the others of the query
+                broken[stream] = error
         found = {stream: self._known[stream] for stream in streams if stream in self._known}
         for stream in found:
             self._known.move_to_end(stream)
         while len(self._known) > self._capacity:
             self._known.popitem(last=False)
-        return found
+        return {**found, **broken}

@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 import structlog
+from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from keyfold.app.ports import Clock, Entropy
@@ -18,7 +19,10 @@ _QUIET = ("/health/", "/metrics")
 SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
-    (b"content-security-policy", b"default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"),
+    (
+        b"content-security-policy",
+        b"default-src 'self'; img-src 'self' data: https:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+    ),
 ]
 
 
@@ -32,6 +36,9 @@ class Edge:
         self._entropy = entropy
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != ScopeType.HTTP:  # nothing here takes a WebSocket: the application says so
+            await self._app(scope, receive, send)
+            return
         request_id = self._request_id(scope)
         scope["request_id"] = request_id  # type: ignore[typeddict-unknown-key]
         started, status = time.perf_counter(), 500

@@ -13,9 +13,11 @@ from keyfold.domain.refusals import Refusal, Unauthenticated, Unavailable
 log = structlog.get_logger()
 
 MEDIA_TYPE = "application/problem+json"
-_PLACE = re.compile(r" - at `\$(?P<path>[^`]*)`$")
-_UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`")
+_PLACE = re.compile(r" - at (?:`key` in )?`\$(?P<path>[^`]*)`\Z")
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(?P<name>.*)`")
+_ANY_NAME = "[...]"
+"""How msgspec says that a value stands under some name of an object with free names; it doesn't say which."""
 _BY_STATUS = {
     400: ("invalid-request", "The request is not valid"),
     404: ("not-found", "Not found"),
@@ -75,7 +77,8 @@ def _describe(error: Exception) -> tuple[str, int, str, str, list[FieldError]]:
             return _BY_STATUS[400][1], 400, "The JSON is nested too deeply.", "invalid-json", []
         case HTTPException() if isinstance(error.__cause__, msgspec.ValidationError):
             field = _field(error, str(error.__cause__))
-            return _BY_STATUS[400][1], 400, f"{field.pointer}: {field.detail}", "invalid-request", [field]
+            detail = f"{field.pointer}: {field.detail}" if field.pointer else field.detail
+            return _BY_STATUS[400][1], 400, detail, "invalid-request", [field]
         case HTTPException() if error.status_code == 400:
             return "The body is not valid JSON", 400, error.detail, "invalid-json", []
         case HTTPException() if error.status_code in _BY_STATUS:
@@ -98,10 +101,15 @@ def _field(error: HTTPException, message: str) -> FieldError:
     """What msgspec says of a value, as a pointer and a sentence: its path begins with the handler's own parameter."""
     place = _PLACE.search(message)
     path, text = (place["path"], message[: place.start()]) if place else ("", message)
-    names = [name for name in re.split(r"[.\[\]]+", path) if name]
+    known, inside, _ = path.partition(_ANY_NAME)
+    names = [name for name in re.split(r"[.\[\]]+", known) if name]
+    if inside:
+        return FieldError(_pointer(names), text)
     if named := _UNKNOWN.fullmatch(text):
         return FieldError(_pointer(names, named["name"]), "There is no such field; leave it out.")
     if named := _MISSING.fullmatch(text):
+        if not names and named["name"] == "data":
+            return FieldError("", "The body is empty; send a JSON object.")
         return FieldError(_pointer(names, named["name"]), "This field is required.")
     return FieldError(_pointer(names), text)
 
@@ -110,17 +118,15 @@ def _pointer(names: list[str], *last: str) -> str:
     if names[:1] == ["data"] or last[-1:] == ("data",):
         parts = [*names[1:], *(each for each in last if each != "data" or names)]
         return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)
-    return "?" + ".".join([*names, *last])
+    # a query parameter is named as the handler's own: `min_position` is `minPosition`, `type_` is `type`
+    return "?" + re.sub(r"_([a-z]?)", lambda match: match[1].upper(), ".".join([*names, *last]))
 
 
 def _allowed(request: Request[Any, Any, Any]) -> str:
-    allowed = {
-        method
-        for route in request.app.routes
-        if (matches := getattr(route, "path_format", None)) and _matches(matches, request.scope["path"])
-        for method in getattr(route, "methods", ())
-    }
-    return ", ".join(sorted(allowed))
+    matching = [route for route in request.app.routes if _matches(route.path_format, request.scope["path"])]
+    # a route that spells the path out wins over one with parameters
+    route = min(matching, key=lambda each: each.path_format.count("{"), default=None)
+    return ", ".join(sorted(getattr(route, "methods", ())))
 
 
 def _matches(path_format: str, path: str) -> bool:

@@ -9,6 +9,7 @@ from keyfold.app.keys import Keys
 from keyfold.app.onboarding import Onboarding
 from keyfold.app.partners import Partners
 from keyfold.app.portal import Portal
+from keyfold.app.ports import Clock, Entropy
 from keyfold.app.vault import Vault
 from keyfold.app.work import Office
 from keyfold.app.workspaces import Workspaces
@@ -27,10 +28,10 @@ def utc_now() -> datetime:
 class Services:
     """The application, wired to Postgres and NATS. `open` needs neither of them to be there."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, clock: Clock = utc_now, entropy: Entropy = os.urandom) -> None:
         self.settings = settings
-        self.clock = utc_now
-        self.entropy = os.urandom
+        self.clock = clock
+        self.entropy = entropy
         self.postgres = Postgres(settings.database_url, name="keyfold api")
         self.bus = Bus(settings.nats_url, user=settings.nats_user, password=settings.nats_password, name="keyfold api")
         self.herald = Herald(self.bus)

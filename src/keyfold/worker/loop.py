@@ -58,8 +58,12 @@ class Loop:
                 more = await self._try_step()
                 if not more:
                     await self._rest()
-        except asyncio.CancelledError:
-            raise
+        except asyncio.CancelledError as cancelled:
+            if (task := asyncio.current_task()) and task.cancelling():
+                raise
+            # of something that the step waited for: raised as it is, it would end the loop and nobody would know
+            self._is("dead", "CancelledError")
+            raise RuntimeError(f"the loop {self.name} was ended by a stray cancellation") from cancelled
         except BaseException as error:
             self._is("dead", type(error).__name__)
             raise

@@ -55,17 +55,30 @@ class Projector:
         fresh = [each for each in delivered if each.position > cursor]
         if not fresh:
             return
-        batch = [read_positioned(*each) for each in fresh]
+        await self._demand_that_it_is_in_the_log(fresh[-1])
+        if [each.position for each in fresh] != [*range(cursor + 1, fresh[-1].position + 1)]:
+            fresh = await self._from_log(cursor, fresh[-1].position)
+        batch = _readable(fresh)
         async with self._postgres.connection() as connection:
-            if len(batch) != batch[-1].position - cursor:
-                batch = await self._from_log(cursor, batch[-1].position)
-            self._cursor = await project(connection, self._projection, cursor, batch)
+            try:
+                self._cursor = await project(connection, self._projection, cursor, batch)
+            except UnappliableError:
+                if len(batch) == 1:
+                    raise
+                for each in batch:  # what comes before the one that can't be applied is held back by nothing
+                    cursor = self._cursor = await project(connection, self._projection, cursor, [each])
         PROJECTED.labels(self._projection.name).inc(len(batch))
 
-    async def _from_log(self, after: int, until: int) -> list[Positioned]:
+    async def _demand_that_it_is_in_the_log(self, last: Delivered) -> None:
+        """A message that no relay sent can only stand at the end of the stream: no relay publishes behind one."""
+        rows = await self._postgres.fetch(query("read_after"), last.position - 1, 1)
+        if not rows or rows[0]["position"] != last.position or rows[0]["record"].encode() != last.record:
+            raise Halt(f"position {last.position} of the stream is not what the log says")
+
+    async def _from_log(self, after: int, until: int) -> list[Delivered]:
         """A stretch with gaps, read from the log instead."""
         rows = await self._postgres.fetch(query("read_after"), after, min(until - after, BATCH))
-        return [read_positioned(row["position"], row["record"]) for row in rows]
+        return [Delivered(row["position"], row["record"].encode()) for row in rows]
 
     async def _look_around(self, cursor: int) -> None:
         """Nothing arrived: is there something? Then the stream was lost under the reader, and it begins anew."""
@@ -73,3 +86,16 @@ class Projector:
         PROJECTION_LAG.labels(self._projection.name).set(head - cursor)
         if head > cursor:
             self._cursor = None
+
+
+def _readable(delivered: list[Delivered]) -> list[Positioned]:
+    """As far as they can be read. Raises `UnappliableError` when the first can't; what is left out comes again."""
+    batch: list[Positioned] = []
+    for each in delivered:
+        try:
+            batch.append(read_positioned(*each))
+        except UnappliableError:
+            if not batch:
+                raise
+            break
+    return batch

@@ -1,10 +1,12 @@
 """The relay: from the log to JetStream, in order, each event on the sequence that is its position."""
 
+import re
+
+import msgspec
 from nats.js.errors import NotFoundError
 
 from keyfold.bus.lifecycle import LifecycleStream
 from keyfold.bus.subjects import lifecycle
-from keyfold.domain.aggregates import read_event
 from keyfold.domain.record import read_record
 from keyfold.metrics import RELAYED
 from keyfold.store.journal import Logged
@@ -14,6 +16,13 @@ from keyfold.worker.loop import Halt
 
 BATCH = 256
 """Events on their way to the server at once."""
+_TOKENS = re.compile(r"[A-Za-z0-9_.-]+")
+
+
+class _Tenanted(msgspec.Struct, rename="camel"):
+    """All that the relay needs of an event."""
+
+    workspace_id: str
 
 
 class Relay:
@@ -59,5 +68,12 @@ class Relay:
 
 
 def _subject(row: Logged) -> str:
-    record = read_record(row.record)
-    return lifecycle(read_event(record).workspace_id, record.type)
+    try:
+        record = read_record(row.record)
+        workspace = msgspec.json.decode(record.data, type=_Tenanted).workspace_id
+    except ValueError:
+        workspace = ""
+    if not workspace or not _TOKENS.fullmatch(workspace) or not _TOKENS.fullmatch(record.type):
+        # the relay is no judge: the projections stop at such an event, and say where and why
+        return lifecycle("_", "unreadable")
+    return lifecycle(workspace, record.type)

@@ -45,7 +45,10 @@ class CurrentState:
     async def apply(self, connection: asyncpg.Connection, batch: list[Positioned]) -> None:
         by_table: dict[str, list[Positioned]] = {}
         for each in batch:
-            prefix = aggregate_of(each.record.stream).prefix
+            try:
+                prefix = aggregate_of(each.record.stream).prefix
+            except KeyError as error:
+                raise UnappliableError(each.position, error) from error
             if prefix in TABLES:
                 by_table.setdefault(prefix, []).append(each)
         for prefix, events in by_table.items():

@@ -50,10 +50,17 @@ async def cursor_of(connection: asyncpg.Connection, projection: Projection) -> i
 
 
 async def project(connection: asyncpg.Connection, projection: Projection, after: int, batch: list[Positioned]) -> int:
-    """Applies what comes right after the cursor `after`, and gives the new one. Raises `CursorMovedError`."""
+    """Applies what comes right after the cursor `after`, and gives the new one.
+
+    Raises `CursorMovedError`, and `UnappliableError`: nothing of the batch was applied, and its first event is named
+    where Postgres doesn't say which it was.
+    """
     async with connection.transaction():
         until = batch[-1].position
         if await connection.fetchval(query("advance"), projection.name, after, until) is None:
             raise CursorMovedError
-        await projection.apply(connection, batch)
+        try:
+            await projection.apply(connection, batch)
+        except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
+            raise UnappliableError(batch[0].position, error) from error
     return until

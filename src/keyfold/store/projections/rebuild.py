@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import asyncpg
 
-from keyfold.store.projections.projection import Projection, cursor_of, read_positioned
+from keyfold.store.projections.projection import Projection, UnappliableError, cursor_of, read_positioned
 from keyfold.store.queries import query
 
 BATCH = 5_000
@@ -35,8 +35,8 @@ async def rebuild(url: str, projection: Projection, progress: Progress) -> int:
         await _finish_indexes(connection, projection)
         async with connection.transaction():
             # the projector waits for its cursor, then finds it moved and goes on from there
-            live = await _hold_cursor(connection, projection)
-            built = await _catch_up(connection, projection, built, max(live, await _head(connection)), progress)
+            await _hold_cursor(connection, projection)
+            built = await _catch_up(connection, projection, built, await _head(connection), progress)
             for table in projection.tables:
                 await connection.execute(f"DROP TABLE projections.{table}")
                 await connection.execute(f"ALTER TABLE projections_next.{table} SET SCHEMA projections")
@@ -85,6 +85,8 @@ async def _catch_up(
 ) -> int:
     while after < until:
         rows = await connection.fetch(query("read_after"), after, min(BATCH, until - after))
+        if not rows:
+            raise UnappliableError(after + 1, LookupError("the cursor is there, the log ends before"))
         batch = [read_positioned(row["position"], row["record"]) for row in rows]
         await projection.apply(connection, batch)
         after = batch[-1].position

@@ -8,5 +8,5 @@ from keyfold.web.pages.static import static_route
 
 
 def page_routes() -> list[HTTPRouteHandler]:
-    """`/`, `/docs`, `/docs/{page}`, `/docs/api`, `/openapi.json`, `/onboard` and `/static/{name}`; GET and HEAD each."""
+    """`/`, `/docs`, `/docs/{page}`, `/docs/api`, `/openapi.json`, `/onboard` and `/static/{name}`, by GET and HEAD."""
     return [*docs_routes(), *portal_routes(), static_route]

@@ -29,7 +29,7 @@ class Content(msgspec.Struct, frozen=True):
 
 
 def html(text: str) -> Content:
-    return Content.of(text.encode(), "text/html; charset=utf-8")
+    return Content.of(text.encode(), "text/html")
 
 
 def deliver(request: Request[Any, Any, Any], content: Content, cache_control: str = REVALIDATE) -> Response[bytes]:
@@ -45,11 +45,9 @@ def deliver(request: Request[Any, Any, Any], content: Content, cache_control: st
 @cache
 def assets() -> dict[str, Content]:
     """Every static file by its name."""
-    types = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
+    types = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
     folder = files("keyfold.web") / "static"
-    return {
-        file.name: Content.of(file.read_bytes(), types["." + file.name.rpartition(".")[2]]) for file in folder.iterdir()
-    }
+    return {file.name: Content.of(file.read_bytes(), types[file.name.rpartition(".")[2]]) for file in folder.iterdir()}
 
 
 def asset_url(name: str) -> str:

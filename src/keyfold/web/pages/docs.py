@@ -11,7 +11,7 @@ from litestar.response import Redirect
 
 from keyfold.web.auth import services
 from keyfold.web.pages.content import READ, Content, deliver, render
-from keyfold.web.pages.handbook import pages
+from keyfold.web.pages.handbook import Page, pages
 from keyfold.web.pages.openapi import document
 from keyfold.web.pages.reference import operations_by_tag, shapes
 
@@ -31,18 +31,13 @@ async def handbook_page(request: Request[Any, Any, Any], name: FromPath[str]) ->
     return deliver(request, _kept(request).page(name))
 
 
-@route("/docs/api", http_method=READ, include_in_schema=False)
-async def api_reference(request: Request[Any, Any, Any]) -> Response[bytes]:
-    return deliver(request, _kept(request).reference())
-
-
 @route("/openapi.json", http_method=READ, include_in_schema=False)
 async def openapi(request: Request[Any, Any, Any]) -> Response[bytes]:
     return deliver(request, _kept(request).openapi())
 
 
 def docs_routes() -> list[HTTPRouteHandler]:
-    return [home, handbook, handbook_page, api_reference, openapi]
+    return [home, handbook, handbook_page, openapi]
 
 
 class Library:
@@ -59,24 +54,22 @@ class Library:
         if page is None:
             raise NotFoundException
         if name not in self._shelf:
-            self._shelf[name] = render("handbook.html", page=page, pages=pages().values())
+            self._shelf[name] = self._reference(page) if name == "api" else self._plain(page)
         return self._shelf[name]
 
-    def reference(self) -> Content:
-        if "/reference" not in self._shelf:
-            description = document(self._app)
-            self._shelf["/reference"] = render(
-                "reference.html",
-                groups=operations_by_tag(description, self._url),
-                shapes=shapes(description),
-                pages=pages().values(),
-            )
-        return self._shelf["/reference"]
+    def _plain(self, page: Page) -> Content:
+        return render("handbook.html", page=page, pages=pages().values())
+
+    def _reference(self, page: Page) -> Content:
+        """What all routes share, as written by hand, and then the routes, as the code has them."""
+        described = document(self._app)
+        groups, objects = operations_by_tag(described, self._url), shapes(described)
+        return render("reference.html", page=page, pages=pages().values(), groups=groups, shapes=objects)
 
     def openapi(self) -> Content:
-        if "/openapi" not in self._shelf:
-            self._shelf["/openapi"] = Content.of(msgspec.json.encode(document(self._app)), "application/json")
-        return self._shelf["/openapi"]
+        if "openapi.json" not in self._shelf:
+            self._shelf["openapi.json"] = Content.of(msgspec.json.encode(document(self._app)), "application/json")
+        return self._shelf["openapi.json"]
 
 
 def _kept(request: Request[Any, Any, Any]) -> Library:

@@ -4,12 +4,14 @@ import re
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
+from itertools import pairwise
 from typing import Any
 
 import msgspec
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
+from markupsafe import Markup
 
 PAGES = ("index", "quickstart", "partner-guide", "api", "errors", "events", "operations", "architecture")
 """In the order of the navigation."""
@@ -28,7 +30,7 @@ class Page(msgspec.Struct, frozen=True):
     name: str
     title: str
     headings: list[Heading]
-    body: str
+    body: Markup
 
     @property
     def path(self) -> str:
@@ -46,21 +48,26 @@ def source(name: str) -> str:
     return (files("keyfold") / "docs" / f"{name}.md").read_text(encoding="utf-8")
 
 
-def inline(text: str) -> str:
+def inline(text: str) -> Markup:
     """A sentence with code and emphasis as HTML, for descriptions that aren't a page."""
-    return str(_markdown().renderInline(text))
+    return _safe(_markdown().renderInline(text))
 
 
-def prose(text: str) -> str:
+def prose(text: str) -> Markup:
     """Paragraphs as HTML."""
-    return str(_markdown().render(text))
+    return _safe(_markdown().render(text))
+
+
+def _safe(rendered: str) -> Markup:
+    """What the renderer made: it passes no HTML of the source through."""
+    return Markup(rendered)  # noqa: S704
 
 
 def _page(name: str, text: str) -> Page:
     markdown = _markdown()
     tokens = markdown.parse(text)
     title, headings = name, []
-    for opening, content in zip(tokens, tokens[1:], strict=False):
+    for opening, content in pairwise(tokens):
         if opening.type == "heading_open":
             plain = _plain(content)
             opening.attrSet("id", slug(plain))
@@ -68,7 +75,7 @@ def _page(name: str, text: str) -> Page:
                 title = plain
             elif opening.tag == "h2":
                 headings.append(Heading(slug(plain), plain))
-    return Page(name, title, headings, markdown.renderer.render(tokens, markdown.options, {}))
+    return Page(name, title, headings, _safe(markdown.renderer.render(tokens, markdown.options, {})))
 
 
 def slug(title: str) -> str:

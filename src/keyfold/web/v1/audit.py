@@ -1,6 +1,6 @@
 """The audit trail: who, what, on what, when, from where, by which request."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -12,7 +12,15 @@ from keyfold.domain.record import Actor
 from keyfold.domain.refusals import Invalid
 from keyfold.store.lists import Audited
 from keyfold.web.auth import caller, services
-from keyfold.web.v1.common import Limit, ListEnvelope, MinPosition
+from keyfold.web.v1.common import (
+    LAST_POSITION,
+    ONE_LINE,
+    IntegrationFilter,
+    Limit,
+    ListEnvelope,
+    MinPosition,
+    PartnerFilter,
+)
 
 
 class AuditView(View, frozen=True, kw_only=True):
@@ -54,16 +62,18 @@ class AuditController(Controller):
     async def events(
         self,
         request: Request[Any, Any, Any],
-        partner_id: Annotated[str | None, QueryParameter(name="partnerId")] = None,
-        key_id: Annotated[str | None, QueryParameter(name="keyId")] = None,
-        integration_id: Annotated[str | None, QueryParameter(name="integrationId")] = None,
-        actor_id: Annotated[str | None, QueryParameter(name="actorId")] = None,
-        correlation_id: Annotated[str | None, QueryParameter(name="correlationId")] = None,
-        type_: Annotated[str | None, QueryParameter(name="type", description="Such as `key.revoked.v1`.")] = None,
+        partner_id: PartnerFilter = None,
+        key_id: Annotated[str | None, QueryParameter(name="keyId", pattern=ONE_LINE)] = None,
+        integration_id: IntegrationFilter = None,
+        actor_id: Annotated[str | None, QueryParameter(name="actorId", pattern=ONE_LINE)] = None,
+        correlation_id: Annotated[str | None, QueryParameter(name="correlationId", pattern=ONE_LINE)] = None,
+        type_: Annotated[
+            str | None, QueryParameter(name="type", pattern=ONE_LINE, description="Such as `key.revoked.v1`.")
+        ] = None,
         since: FromQuery[datetime | None] = None,
         until: FromQuery[datetime | None] = None,
-        after_position: Annotated[int | None, QueryParameter(name="afterPosition", ge=0)] = None,
-        before_position: Annotated[int | None, QueryParameter(name="beforePosition", ge=0)] = None,
+        after_position: Annotated[int | None, QueryParameter(name="afterPosition", ge=0, le=LAST_POSITION)] = None,
+        before_position: Annotated[int | None, QueryParameter(name="beforePosition", ge=0, le=LAST_POSITION)] = None,
         order: FromQuery[Literal["asc", "desc"]] = "desc",
         cursor: Annotated[str | None, QueryParameter(description="`nextCursor` of the page before.")] = None,
         min_position: MinPosition = None,
@@ -100,4 +110,7 @@ def _position(cursor: str | None) -> int | None:
 def _utc(name: str, moment: datetime | None) -> datetime | None:
     if moment is not None and moment.tzinfo is None:
         raise Invalid("A time needs its offset.", (f"?{name}", "Such as 2026-03-01T12:00:00Z."))
-    return moment
+    try:
+        return None if moment is None else moment.astimezone(UTC)
+    except OverflowError:
+        raise Invalid("In UTC this time is in no calendar.", (f"?{name}", "The years are 1 to 9999.")) from None

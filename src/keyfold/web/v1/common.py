@@ -10,14 +10,19 @@ from keyfold.app.access import Caller
 from keyfold.app.work import Answer
 from keyfold.domain import ids
 from keyfold.domain.aggregates import Aggregate
+from keyfold.domain.limits import DESCRIPTION_LENGTH, NAME_LENGTH
 from keyfold.domain.refusals import Invalid, NotFound
 from keyfold.web.auth import services
 
 T = TypeVar("T")
 S = TypeVar("S")
 
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]
-Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
+ONE_LINE = r"^[^\x00-\x1f\x7f]*$"
+LINES = r"^[^\x00-\x08\x0b-\x1f\x7f]*$"
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_LENGTH, pattern=ONE_LINE)]
+Description = Annotated[str, msgspec.Meta(max_length=DESCRIPTION_LENGTH, pattern=LINES)]
+Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=1024, pattern=LINES)]
+LAST_POSITION = 2**63 - 1
 Limit = Annotated[int, QueryParameter(ge=1, le=200, description="How many at the most.")]
 CursorParameter = Annotated[
     str | None, QueryParameter(name="cursor", description="`nextCursor` of the page before, to go on from there.")
@@ -27,9 +32,12 @@ MinPosition = Annotated[
     QueryParameter(
         name="minPosition",
         ge=0,
+        le=LAST_POSITION,
         description="Wait, bounded, until the list includes this position: the `Keyfold-Position` of an own write.",
     ),
 ]
+IntegrationFilter = Annotated[str | None, QueryParameter(name="integrationId", pattern=ONE_LINE)]
+PartnerFilter = Annotated[str | None, QueryParameter(name="partnerId", pattern=ONE_LINE)]
 POSITION = "Keyfold-Position"
 
 

@@ -15,6 +15,7 @@ from keyfold.web.auth import caller, services
 from keyfold.web.v1.common import (
     Body,
     CursorParameter,
+    Description,
     Envelope,
     Limit,
     ListEnvelope,
@@ -52,7 +53,7 @@ class IntegrationBody(Body, frozen=True, kw_only=True):
     """`environments` are those that a partner gets a key for: all three by default."""
 
     name: Name
-    description: Annotated[str, msgspec.Meta(max_length=4096)] = ""
+    description: Description = ""
     color: Annotated[str, msgspec.Meta(pattern="^#[0-9a-fA-F]{6}$")] = "#2f6fed"
     icon: Annotated[str, msgspec.Meta(max_length=16384, pattern="^(https://|data:image/)")] | None = None
     environments: dict[Environment, RuleBody] = msgspec.field(

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Controller, Request, Response, get, post
-from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar.params import FromPath, FromQuery, JSONBody
 
 from keyfold.app.keys import NewKey
 from keyfold.app.views import IssuedKeyView, KeyView, VerificationView
@@ -19,10 +19,12 @@ from keyfold.web.v1.common import (
     Body,
     CursorParameter,
     Envelope,
+    IntegrationFilter,
     Limit,
     ListEnvelope,
     MinPosition,
     Name,
+    PartnerFilter,
     WithReason,
     answered,
     cursor_id,
@@ -77,8 +79,8 @@ class KeyController(Controller):
         status: FromQuery[KeyStatus | None] = None,
         kind: FromQuery[KeyKind | None] = None,
         environment: FromQuery[Environment | None] = None,
-        integration_id: Annotated[str | None, QueryParameter(name="integrationId")] = None,
-        partner_id: Annotated[str | None, QueryParameter(name="partnerId")] = None,
+        integration_id: IntegrationFilter = None,
+        partner_id: PartnerFilter = None,
         cursor: CursorParameter = None,
         min_position: MinPosition = None,
         limit: Limit = 50,

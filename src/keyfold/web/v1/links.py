@@ -1,9 +1,9 @@
 """Onboarding links: listed, read, withdrawn. Their tokens are shown once, in the answer to the invitation."""
 
-from typing import Annotated, Any
+from typing import Any
 
 from litestar import Controller, Request, Response, get, post
-from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar.params import FromPath, FromQuery, JSONBody
 
 from keyfold.app.views import LinkView
 from keyfold.domain.aggregates import LINK
@@ -12,9 +12,11 @@ from keyfold.web.auth import caller, services
 from keyfold.web.v1.common import (
     CursorParameter,
     Envelope,
+    IntegrationFilter,
     Limit,
     ListEnvelope,
     MinPosition,
+    PartnerFilter,
     WithReason,
     answered,
     cursor_id,
@@ -31,8 +33,8 @@ class LinkController(Controller):
         self,
         request: Request[Any, Any, Any],
         status: FromQuery[LinkStatus | None] = None,
-        integration_id: Annotated[str | None, QueryParameter(name="integrationId")] = None,
-        partner_id: Annotated[str | None, QueryParameter(name="partnerId")] = None,
+        integration_id: IntegrationFilter = None,
+        partner_id: PartnerFilter = None,
         cursor: CursorParameter = None,
         min_position: MinPosition = None,
         limit: Limit = 50,

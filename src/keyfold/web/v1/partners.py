@@ -11,9 +11,12 @@ from keyfold.domain.aggregates import PARTNER
 from keyfold.domain.partner import Invitation, PartnerStatus
 from keyfold.web.auth import caller, services
 from keyfold.web.v1.common import (
+    LINES,
     Body,
     CursorParameter,
+    Description,
     Envelope,
+    IntegrationFilter,
     Limit,
     ListEnvelope,
     MinPosition,
@@ -29,7 +32,7 @@ class InvitationBody(Body, frozen=True, kw_only=True):
     """Exactly these fields, all optional. `metadata` is an object of at most 16 KiB and 8 levels."""
 
     app_name: Name | None = None
-    app_description: Annotated[str, msgspec.Meta(max_length=4096)] | None = None
+    app_description: Description | None = None
     metadata: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
@@ -59,7 +62,7 @@ class PartnerController(Controller):
         self,
         request: Request[Any, Any, Any],
         status: FromQuery[PartnerStatus | None] = None,
-        integration_id: Annotated[str | None, QueryParameter(name="integrationId")] = None,
+        integration_id: IntegrationFilter = None,
         cursor: CursorParameter = None,
         min_position: MinPosition = None,
         limit: Limit = 50,
@@ -90,7 +93,7 @@ class PartnerController(Controller):
         self,
         request: Request[Any, Any, Any],
         partner_id: FromPath[str],
-        reason: Annotated[str, QueryParameter(min_length=1, max_length=1024)] = "offboarded",
+        reason: Annotated[str, QueryParameter(min_length=1, max_length=1024, pattern=LINES)] = "offboarded",
     ) -> Response[Envelope[OffboardedView]]:
         """Revokes every key of the partner and withdraws its link, in one transaction. Final."""
         by = await caller(request)

@@ -1,0 +1,234 @@
+"""The OpenAPI 3.1 document: what Litestar derives from the controllers, and what only Keyfold knows.
+
+That is who may call a route, which errors it answers with, which headers it takes and gives, an example of each body,
+and names that don't tell how our modules are laid out.
+"""
+
+import inspect
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+from litestar import Litestar
+from litestar.handlers import HTTPRouteHandler
+from litestar.routes import HTTPRoute
+
+from keyfold.domain.link import LinkUnknown
+from keyfold.domain.refusals import Refusal
+from keyfold.web import problems
+from keyfold.web.auth import PUBLIC
+from keyfold.web.pages.examples import EXAMPLES
+from keyfold.web.v1.common import POSITION, Body
+
+Json = dict[str, Any]
+
+_GENERIC = re.compile(r"_keyfold\.[a-z0-9_.]+\.([A-Za-z]+)_")
+_TITLES = {
+    400: "The request is not valid",
+    401: "A valid access key is needed",
+    403: "The key lacks a permission",
+    404: "Not found",
+    409: "In conflict with the state of things",
+    410: "The link is over",
+    413: "The request is too large",
+    415: "The content type is not supported",
+    422: "The idempotency key was used for another request",
+    503: "Temporarily unavailable",
+}
+_UNKNOWN_LINK = "ProblemUnknownLink"
+_FROM_THE_EDGE = {400: {"invalid-json"}, 413: {"body-too-large"}}
+"""Codes that no refusal has, since the request never came as far as that."""
+
+
+class Route(NamedTuple):
+    """One method of one path, with the handler behind it."""
+
+    path: str
+    method: str
+    handler: HTTPRouteHandler
+
+    @property
+    def permission(self) -> str:
+        return str(self.handler.opt["permission"])
+
+    @property
+    def is_of_link(self) -> bool:
+        return "/onboarding/" in self.path
+
+    @property
+    def creates(self) -> bool:
+        return self.handler.status_code == 201
+
+    @property
+    def body(self) -> type[Body] | None:
+        field = self.handler.parsed_fn_signature.parameters.get("data")
+        inner = field.inner_types[0].annotation if field and field.inner_types else field and field.annotation
+        return inner if isinstance(inner, type) and issubclass(inner, Body) else None
+
+
+def document(app: Litestar) -> Json:
+    """The description of the API as plain JSON values."""
+    encoded = msgspec.json.encode(app.openapi_schema.to_schema())
+    described: Json = _without_ellipses(msgspec.json.decode(_GENERIC.sub(r"_\1", encoded.decode())))
+    components = described["components"]
+    components["schemas"] |= _problem_schemas()
+    components["responses"] = _problem_responses()
+    for at in _routes(app):
+        _complete(described["paths"][at.path][at.method], at, components["schemas"])
+    described["paths"] = {_camel_path(path): item for path, item in described["paths"].items()}
+    return described
+
+
+def _routes(app: Litestar) -> Iterator[Route]:
+    for route in app.routes:
+        if isinstance(route, HTTPRoute):
+            for handler in route.route_handlers:
+                if handler.resolve_include_in_schema() and "permission" in handler.opt:
+                    for method in sorted(handler.http_methods):
+                        yield Route(route.path_format, method.lower(), handler)
+
+
+def _complete(operation: Json, at: Route, schemas: Json) -> None:
+    operation["operationId"] = _operation_id(operation["summary"])
+    operation["description"] = inspect.getdoc(at.handler.fn) or ""
+    operation["x-permission"] = at.permission
+    if at.permission == PUBLIC:
+        operation["security"] = []
+    for parameter in operation.get("parameters", []):
+        parameter["name"] = _camel(parameter["name"])
+    if at.creates:
+        operation.setdefault("parameters", []).append(_idempotency_key())
+    if at.body is not None:
+        _complete_body(operation, at.body, schemas)
+    success = {status: answer for status, answer in operation["responses"].items() if status < "300"}
+    for answer in success.values():
+        answer["description"] = "Done" if at.method != "get" else "As it is now"
+        if _writes(at):
+            answer["headers"] = {POSITION: _position_header()}
+    problems_of = {
+        status: _UNKNOWN_LINK if status == 404 and at.is_of_link else f"Problem{status}" for status in _problems(at)
+    }
+    refused = {str(status): {"$ref": f"#/components/responses/{name}"} for status, name in problems_of.items()}
+    operation["responses"] = {**success, **refused}
+
+
+def _complete_body(operation: Json, body: type[Body], schemas: Json) -> None:
+    operation["requestBody"]["content"]["application/json"]["example"] = EXAMPLES[body]
+    schemas[body.__name__]["description"] = inspect.getdoc(body) or ""
+    names = {body.__name__}
+    while names:  # an unknown field is refused on every level that is ours
+        schema = schemas[names.pop()]
+        schema["additionalProperties"] = False
+        names |= {
+            name
+            for name in re.findall(r"#/components/schemas/(\w+)", str(schema["properties"]))
+            if schemas[name].get("additionalProperties") is not False
+        }
+
+
+def _problems(at: Route) -> Iterator[int]:
+    """The statuses of the errors that a route can answer with."""
+    is_portal = at.path.endswith("/portal")
+    yield 400
+    if at.permission != PUBLIC or is_portal:
+        yield 401
+    if at.permission != PUBLIC:
+        yield 403
+    if not is_portal:
+        yield 404
+    if _writes(at):
+        yield 409
+    if at.is_of_link or at.path.endswith("/withdraw"):
+        yield 410
+    if at.method == "post":
+        yield from (413, 415)
+    if at.creates:
+        yield 422
+    yield 503
+
+
+def _writes(at: Route) -> bool:
+    return at.method != "get" and not at.path.endswith(("/verify", "/preview"))
+
+
+def _problem_schemas() -> Json:
+    _, schemas = msgspec.json.schema_components([problems.Problem], ref_template="#/components/schemas/{name}")
+    schemas["Problem"]["description"] = "RFC 9457. `type` is the address of the section of /docs/errors on this `code`."
+    return schemas
+
+
+def _problem_responses() -> Json:
+    """One for each status, and one for those routes where there is but one thing that can be unknown."""
+    unknown = {LinkUnknown.code}
+    responses = {f"Problem{status}": _problem_response(status, codes_of(status) - unknown) for status in _TITLES}
+    return {**responses, _UNKNOWN_LINK: _problem_response(404, unknown)}
+
+
+def _problem_response(status: int, codes: set[str]) -> Json:
+    named = ", ".join(f"`{code}`" for code in sorted(codes))
+    response: Json = {
+        "description": f"{_TITLES[status]}: {named}",
+        "content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+    if status == 401:
+        response["headers"] = {"WWW-Authenticate": {"schema": {"type": "string"}}}
+    if status == 503:
+        response["headers"] = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
+    return response
+
+
+def codes_of(status: int) -> set[str]:
+    """Every code that comes with a status."""
+    return _FROM_THE_EDGE.get(status, set()) | {refusal.code for refusal in refusals() if refusal.status == status}
+
+
+def refusals(kind: type[Refusal] = Refusal) -> Iterator[type[Refusal]]:
+    """Every refusal there is."""
+    for each in kind.__subclasses__():
+        yield each
+        yield from refusals(each)
+
+
+def _idempotency_key() -> Json:
+    return {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": False,
+        "description": "The same request with the same key is done once, and gets the same answer for 24 hours.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    }
+
+
+def _position_header() -> Json:
+    return {
+        "description": "The log's position of this write: lists asked with it as `minPosition` include the write.",
+        "schema": {"type": "integer", "minimum": 0},
+    }
+
+
+def _operation_id(summary: str) -> str:
+    """`Invite a partner` becomes `invitePartner`."""
+    return _camel("_".join(word for word in summary.lower().split() if word not in ("a", "an", "the")))
+
+
+def _without_ellipses(value: Any) -> Any:
+    """Litestar reads the `...` of `tuple[str, ...]` as one more type of item, which would be anything at all."""
+    match value:
+        case {"oneOf": [one, {**nothing}]} if not nothing:
+            return _without_ellipses(one)
+        case dict():
+            return {name: _without_ellipses(each) for name, each in value.items()}
+        case list():
+            return [_without_ellipses(each) for each in value]
+        case _:
+            return value
+
+
+def _camel(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(each.capitalize() for each in rest)
+
+
+def _camel_path(path: str) -> str:
+    return re.sub(r"\{(\w+)\}", lambda match: "{" + _camel(match[1]) + "}", path)

@@ -1,0 +1,245 @@
+"""A real Chromium, driven over the DevTools protocol on a pipe: no driver, no package, no port."""
+
+import asyncio
+import base64
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+PATH = Path("/usr/bin/chromium")
+PATIENCE = 15.0
+"""Seconds that anything may take on a busy machine."""
+
+# Chromium expects the pipe on the descriptors 3 and 4
+_LAUNCHER = """
+import fcntl, os, sys
+read, write = (fcntl.fcntl(int(each), fcntl.F_DUPFD, 10) for each in sys.argv[1:3])
+os.dup2(read, 3)
+os.dup2(write, 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+_OPTIONS = (
+    "--headless=new",
+    "--remote-debugging-pipe",
+    "--no-first-run",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--hide-scrollbars",
+    "--lang=en-GB",
+)
+
+
+class BrowserError(Exception):
+    """The browser answered with an error."""
+
+
+class Browser:
+    """One browser process. Commands are answered in any order; events go to the page that they are of."""
+
+    def __init__(self, write: int) -> None:
+        self._write = write
+        self._numbers = count(1)
+        self._answers: dict[int, asyncio.Future[Any]] = {}
+        self._pages: dict[str, Page] = {}
+
+    async def call(self, method: str, session: str = "", **params: Any) -> Any:
+        number = next(self._numbers)
+        answer = self._answers[number] = asyncio.get_running_loop().create_future()
+        message = {"id": number, "method": method, "params": params, **({"sessionId": session} if session else {})}
+        os.write(self._write, json.dumps(message).encode() + b"\0")
+        async with asyncio.timeout(PATIENCE):
+            return await answer
+
+    async def page(self) -> "Page":
+        """A new tab of an own, fresh profile."""
+        context = (await self.call("Target.createBrowserContext"))["browserContextId"]
+        target = await self.call("Target.createTarget", url="about:blank", browserContextId=context)
+        attached = await self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
+        page = self._pages[attached["sessionId"]] = Page(self, attached["sessionId"], context)
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            await page.call(f"{domain}.enable")
+        return page
+
+    async def listen(self, reader: asyncio.StreamReader) -> None:
+        while True:
+            try:
+                message = json.loads((await reader.readuntil(b"\0"))[:-1])
+            except asyncio.IncompleteReadError:
+                return
+            if "id" not in message:
+                page = self._pages.get(message.get("sessionId", ""))
+                if page is not None:
+                    page.heard(message["method"], message["params"])
+            elif (answer := self._answers.pop(message["id"])).done():
+                continue  # nobody waits for it any more
+            elif "error" in message:
+                answer.set_exception(BrowserError(message["error"]["message"]))
+            else:
+                answer.set_result(message["result"])
+
+
+class Page:
+    """A tab. `complaints` are what the console would show in red, failed requests aside."""
+
+    def __init__(self, browser: Browser, session: str, context: str) -> None:
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        self.dialogs: list[str] = []
+        self._browser = browser
+        self._session = session
+        self._context = context
+
+    async def call(self, method: str, **params: Any) -> Any:
+        return await self._browser.call(method, self._session, **params)
+
+    def heard(self, event: str, params: Any) -> None:
+        match event:
+            case "Runtime.exceptionThrown":
+                self.complaints.append(str(params["exceptionDetails"]))
+            case "Runtime.consoleAPICalled" if params["type"] in ("error", "warning", "assert"):
+                self.complaints.append(str(params["args"]))
+            case "Log.entryAdded" if params["entry"]["level"] == "error" and params["entry"]["source"] != "network":
+                self.complaints.append(params["entry"]["text"])
+            case "Network.requestWillBeSent":
+                request = params["request"]
+                self.requests.append(request["url"] + request.get("urlFragment", ""))
+            case "Page.javascriptDialogOpening":
+                self.dialogs.append(params["type"])
+
+    async def open(self, url: str) -> None:
+        await self.call("Page.navigate", url=url)
+        await self.until("document.readyState === 'complete'")
+
+    async def evaluate(self, expression: str) -> Any:
+        answer = await self.call(
+            "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True, userGesture=True
+        )
+        if "exceptionDetails" in answer:
+            raise BrowserError(str(answer["exceptionDetails"]))
+        return answer["result"].get("value")
+
+    async def until(self, expression: str) -> None:
+        """Waits until the expression is true, whatever page it is true on."""
+        await wait_until(lambda: self._is_true(expression), expression)
+
+    async def _is_true(self, expression: str) -> bool:
+        try:
+            return bool(await self.evaluate(expression))
+        except BrowserError:
+            return False  # between two documents
+
+    async def shown(self, section: str) -> None:
+        """Waits until this is the section of the page that shows."""
+        await self.until(f"document.querySelector('main > section:not([hidden])')?.id === '{section}'")
+
+    async def text(self, selector: str) -> str:
+        """What a person reads there."""
+        return str(await self.evaluate(f"document.querySelector({json.dumps(selector)}).innerText"))
+
+    async def click(self, selector: str) -> None:
+        """A real click in the middle of the element, as by a mouse."""
+        middle = await self.evaluate(
+            f"""(() => {{
+                const element = document.querySelector({json.dumps(selector)});
+                element.scrollIntoView({{behavior: "instant", block: "center"}});
+                const box = element.getBoundingClientRect();
+                return [box.x + box.width / 2, box.y + box.height / 2];
+            }})()"""
+        )
+        at = {"x": middle[0], "y": middle[1], "button": "left", "clickCount": 1}
+        await self.call("Input.dispatchMouseEvent", type="mousePressed", **at)
+        await self.call("Input.dispatchMouseEvent", type="mouseReleased", **at)
+
+    async def answer_dialog(self, *, accept: bool) -> str:
+        """Answers the dialog that is open, or is about to be, and gives its type."""
+
+        async def is_open() -> bool:
+            return bool(self.dialogs)
+
+        await wait_until(is_open, "a dialog")
+        await self.call("Page.handleJavaScriptDialog", accept=accept)
+        return self.dialogs.pop()
+
+    async def offline(self, is_offline: bool) -> None:
+        await self.call(
+            "Network.emulateNetworkConditions",
+            offline=is_offline,
+            latency=0,
+            downloadThroughput=-1,
+            uploadThroughput=-1,
+        )
+
+    async def downloads_to(self, folder: Path) -> None:
+        where = {"browserContextId": self._context, "downloadPath": str(folder)}
+        await self._browser.call("Browser.setDownloadBehavior", behavior="allow", **where)
+
+    async def may_use_clipboard(self) -> None:
+        permissions = ["clipboardReadWrite", "clipboardSanitizedWrite"]
+        await self._browser.call("Browser.grantPermissions", permissions=permissions, browserContextId=self._context)
+
+    async def resize(self, width: int, height: int = 900) -> None:
+        await self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+        )
+
+    async def prefer(self, scheme: str) -> None:
+        """`light` or `dark`."""
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        await self.call("Emulation.setEmulatedMedia", features=features)
+
+    async def screenshot(self, path: Path) -> None:
+        """The whole page, not only what fits the window."""
+        taken = await self.call("Page.captureScreenshot", captureBeyondViewport=True, format="png")
+        path.write_bytes(base64.b64decode(taken["data"]))
+
+
+async def wait_until(true: Callable[[], Awaitable[bool]], what: str) -> None:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + PATIENCE
+    while not await true():
+        assert loop.time() < deadline, f"not within {PATIENCE} s: {what}"
+        await asyncio.sleep(0.03)
+
+
+@asynccontextmanager
+async def browsing(profile: Path) -> AsyncIterator[Browser]:
+    """A browser until the block ends."""
+    to_browser, from_browser = os.pipe(), os.pipe()
+    options = [*_OPTIONS, f"--user-data-dir={profile}"] + (["--no-sandbox"] if os.geteuid() == 0 else [])
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", _LAUNCHER, str(to_browser[0]), str(from_browser[1]), str(PATH), *options),
+        pass_fds=(to_browser[0], from_browser[1]),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(to_browser[0])
+    os.close(from_browser[1])
+    reader = asyncio.StreamReader(limit=64 * 1024 * 1024)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(from_browser[0], "rb")
+    )
+    browser = Browser(to_browser[1])
+    listening = asyncio.create_task(browser.listen(reader))
+    try:
+        yield browser
+        await browser.call("Browser.close")
+    finally:
+        if process.returncode is None:
+            try:
+                async with asyncio.timeout(5):
+                    await process.wait()
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+        os.close(to_browser[1])
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+        transport.close()

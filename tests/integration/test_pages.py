@@ -1,0 +1,291 @@
+"""The handbook, the API reference, the OpenAPI document and the static files, and that what they say is true."""
+
+import re
+from collections.abc import AsyncIterator
+from html.parser import HTMLParser
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from prometheus_client.metrics import MetricWrapperBase
+
+from keyfold import metrics
+from keyfold.bus import subjects
+from keyfold.cli.embedded.nats import _PERMISSIONS as NATS_PERMISSIONS
+from keyfold.cli.main import COMMANDS
+from keyfold.domain import tokens
+from keyfold.domain.aggregates import EVENT_TYPES
+from keyfold.domain.permissions import INTEGRATION_KEY, ROLES
+from keyfold.settings import Secret, Settings
+from keyfold.web import problems
+from keyfold.web.app import create_app
+from keyfold.web.pages.content import assets
+from keyfold.web.pages.examples import EXAMPLES
+from keyfold.web.pages.handbook import PAGES, pages, slug, source
+from keyfold.web.pages.openapi import refusals
+from keyfold.web.services import Services
+
+ADDRESSES = ("/docs", *[page.path for page in pages().values() if page.name != "index"], "/onboard")
+
+
+@pytest.fixture
+async def web() -> AsyncIterator[httpx.AsyncClient]:
+    """The application without Postgres and NATS: no page needs them."""
+    services = Services(Settings(database_url="postgresql://nobody@127.0.0.1:1/none", peppers={1: Secret(bytes(32))}))
+    transport = httpx.ASGITransport(create_app(services))  # type: ignore[arg-type]  # ASGI all the same
+    async with httpx.AsyncClient(transport=transport, base_url="http://keyfold.test") as client:
+        yield client
+
+
+@pytest.fixture
+async def document(web: httpx.AsyncClient) -> Any:
+    return (await web.get("/openapi.json")).json()
+
+
+class Anatomy(HTMLParser):
+    """The ids, links and loaded resources of a page, and whatever the content security policy would block."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.resources: list[str] = []
+        self.inline: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.ids += [str(given["id"])] if "id" in given else []
+        if tag == "a":
+            self.links.append(str(given["href"]))
+        elif "src" in given or (tag == "link" and "href" in given):
+            self.resources.append(str(given.get("src") or given["href"]))
+        is_inline_script = tag == "script" and "src" not in given
+        if tag == "style" or is_inline_script or any(name == "style" or name.startswith("on") for name in given):
+            self.inline.append(tag)
+
+
+async def anatomy(web: httpx.AsyncClient, address: str) -> Anatomy:
+    answer = await web.get(address)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8"), address
+    return Anatomy(answer.text)
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+async def test_a_page_loads_nothing_from_elsewhere_and_nothing_inline(web: httpx.AsyncClient, address: str) -> None:
+    page = await anatomy(web, address)
+    assert page.inline == []
+    assert len(page.ids) == len({*page.ids})
+    for resource in page.resources:
+        assert resource.startswith("/static/")
+        answer = await web.get(resource)
+        assert answer.status_code == 200
+        assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+async def test_every_link_of_a_page_leads_somewhere(web: httpx.AsyncClient, address: str) -> None:
+    for link in (await anatomy(web, address)).links:
+        path, _, anchor = link.partition("#")
+        assert path.startswith("/") or not path, f"{link} leads away"
+        answer = await web.get(path or address)
+        assert answer.status_code == 200, link
+        assert not anchor or anchor in Anatomy(answer.text).ids, link
+
+
+@pytest.mark.parametrize("address", [*ADDRESSES, "/openapi.json", "/static/keyfold.css"])
+async def test_head_answers_like_get_without_a_body(web: httpx.AsyncClient, address: str) -> None:
+    get, head = await web.get(address), await web.head(address)
+    assert (head.status_code, head.content) == (200, b"")
+    same = ("content-type", "content-length", "etag", "cache-control")
+    assert [head.headers[name] for name in same] == [get.headers[name] for name in same]
+
+
+async def test_the_root_leads_to_the_handbook(web: httpx.AsyncClient) -> None:
+    answer = await web.get("/")
+    assert (answer.status_code, answer.headers["location"]) == (302, "/docs")
+
+
+@pytest.mark.parametrize("address", ["/docs/nothing", "/docs/..%2f..%2fsettings", "/static/nothing", "/static/%2e%2e"])
+async def test_an_unknown_page_is_a_problem(web: httpx.AsyncClient, address: str) -> None:
+    answer = await web.get(address)
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+    assert answer.json()["code"] == "not-found"
+
+
+async def test_what_a_browser_has_is_not_sent_again(web: httpx.AsyncClient) -> None:
+    first = await web.get("/docs")
+    again = await web.get("/docs", headers={"If-None-Match": f'"other", W/{first.headers["etag"]}'})
+    assert (again.status_code, again.content) == (304, b"")
+    assert first.headers["cache-control"] == "no-cache"
+
+
+async def test_a_static_file_under_another_version_is_asked_about_each_time(web: httpx.AsyncClient) -> None:
+    for address in ("/static/keyfold.css", "/static/keyfold.css?v=other"):
+        assert (await web.get(address)).headers["cache-control"] == "no-cache"
+
+
+async def test_the_page_of_a_link_is_never_kept(web: httpx.AsyncClient) -> None:
+    answer = await web.get("/onboard")
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+
+
+def test_the_script_keeps_secrets_out_of_storage_and_markup() -> None:
+    script = assets()["onboard.js"].body.decode()
+    forbidden = (
+        "localStorage",
+        "sessionStorage",
+        "document.cookie",
+        "innerHTML",
+        "outerHTML",
+        "insertAdjacent",
+        "eval(",
+    )
+    assert [word for word in forbidden if word in script] == []
+
+
+def test_the_handbook_is_the_folder() -> None:
+    from importlib.resources import files  # noqa: PLC0415
+
+    assert {file.name for file in (files("keyfold") / "docs").iterdir()} == {f"{name}.md" for name in PAGES}
+
+
+async def test_html_in_a_page_shows_as_text(web: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("keyfold.web.pages.handbook.source", lambda name: f"# {name}\n\n<b>bold</b> <script>x</script>")
+    pages.cache_clear()
+    try:
+        assert "&lt;b&gt;bold&lt;/b&gt; &lt;script&gt;x" in (await web.get("/docs/quickstart")).text
+    finally:
+        pages.cache_clear()
+
+
+def headings(name: str) -> set[str]:
+    return {heading.title for heading in pages()[name].headings}
+
+
+def test_every_code_of_an_error_has_its_section_and_no_section_is_of_none() -> None:
+    codes = {refusal.code for refusal in refusals() if refusal.__module__.startswith("keyfold.")}
+    codes |= {code for code, _ in problems._BY_STATUS.values()} | {"invalid-json", "internal"}
+    assert headings("errors") == codes
+    assert {slug(code) for code in codes} == codes
+
+
+@pytest.mark.parametrize("type_", EVENT_TYPES)
+def test_every_lifecycle_event_is_described_with_its_fields(type_: str) -> None:
+    section = re.split(r"^## ", source("events"), flags=re.MULTILINE)
+    (described,) = [each for each in section if each.startswith(f"{type_}\n")]
+    told = {name: bool(mark) for name, mark in re.findall(r"^\| `(\w+)`( \?)? \|", described, re.MULTILINE)}
+    assert told == {field.encode_name: not field.required for field in msgspec.structs.fields(EVENT_TYPES[type_])}
+    assert headings("events") == {*EVENT_TYPES}
+
+
+def test_every_setting_is_described_with_its_default() -> None:
+    rows = re.findall(r"^\| `(KEYFOLD_\w+)` \| (?:`([^`]*)`|(required))? ?\|", source("operations"), re.MULTILINE)
+    fields = msgspec.structs.fields(Settings)
+    wanted = {f"KEYFOLD_{field.name.upper()}": "required" if field.required else str(field.default) for field in fields}
+    assert {name: default or required for name, default, required in rows} == wanted
+
+
+def test_every_metric_is_described() -> None:
+    section = source("operations").partition("\n## Metrics\n")[2].partition("\n## ")[0]
+    told = {*re.findall(r"^\| `(keyfold_\w+)` \|", section, re.MULTILINE)}
+    families = [next(iter(each.describe())) for each in vars(metrics).values() if isinstance(each, MetricWrapperBase)]
+    assert told == {f"{each.name}_total" if each.type == "counter" else each.name for each in families}
+
+
+def test_the_permissions_at_nats_are_those_that_are_described() -> None:
+    for login, allowed in NATS_PERMISSIONS.items():
+        cells = [", ".join(f"`{subject}`" for subject in allowed[kind]) for kind in ("publish", "subscribe")]
+        assert f"| `{login}` | {cells[0]} | {cells[1]} |" in source("operations")
+    assert f"`{subjects.LIFECYCLE}` (subjects `{subjects.LIFECYCLE_SUBJECTS}`" in source("operations")
+
+
+def test_the_table_of_roles_is_the_one_that_counts() -> None:
+    columns = [*ROLES.values(), INTEGRATION_KEY]
+    rows = re.findall(r"^\| `(\w+:\w+)` \|(.*)\|$", source("api"), re.MULTILINE)
+    told = [
+        {name for name, cells in rows if cells.split("|")[column].strip() == "yes"} for column in range(len(columns))
+    ]
+    assert told == columns
+    assert "| permission | " + " | ".join(ROLES) + " | integration key |" in source("api")
+
+
+def test_the_published_patterns_are_those_that_count() -> None:
+    assert f"\n{tokens.KEY_PATTERN}\n{tokens.LINK_PATTERN}\n" in source("partner-guide")
+
+
+def test_commands_in_the_handbook_exist() -> None:
+    for name in PAGES:
+        fenced = re.findall(r"^(?:```bash\n(.*?)```|    (keyfold .*))$", source(name), re.MULTILINE | re.DOTALL)
+        for command in re.findall(r"\bkeyfold ([a-z]+)\b", "\n".join("".join(each) for each in fenced)):
+            assert command in COMMANDS, f"{name}: keyfold {command}"
+
+
+def walk(value: Any) -> list[Any]:
+    below = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+    return [value, *[each for part in below for each in walk(part)]]
+
+
+def operations(document: Any) -> list[tuple[str, str, Any]]:
+    return [(path, method, each) for path, item in document["paths"].items() for method, each in item.items()]
+
+
+async def test_the_description_is_sound(document: Any) -> None:
+    assert document["openapi"].startswith("3.1")
+    for reference in [each["$ref"] for each in walk(document) if isinstance(each, dict) and "$ref" in each]:
+        assert reference.rpartition("/")[2] in document["components"][reference.split("/")[2]]
+    assert all(re.fullmatch(r"[A-Za-z0-9_]+", name) for name in document["components"]["schemas"])
+    ids = [operation["operationId"] for _, _, operation in operations(document)]
+    assert len(ids) == len({*ids})
+    for path, _, operation in operations(document):
+        declared = {each["name"] for each in operation.get("parameters", []) if each["in"] == "path"}
+        assert declared == {*re.findall(r"\{(\w+)\}", path)}
+        assert operation["summary"]
+
+
+async def test_the_description_covers_every_route_of_the_api(document: Any) -> None:
+    from keyfold.web.v1 import router  # noqa: PLC0415
+
+    described = {(re.sub(r"\{\w+\}", "{}", path), method.upper()) for path, method, _ in operations(document)}
+    routed = {
+        (re.sub(r"\{[^}]+\}", "{}", route.path), method)
+        for route in router.routes
+        for method in getattr(route, "methods", ())
+        if method != "OPTIONS"
+    }
+    assert described == routed
+
+
+async def test_every_error_that_is_described_is_a_problem(document: Any) -> None:
+    for response in document["components"]["responses"].values():
+        assert [*response["content"]] == ["application/problem+json"]
+    for path, method, operation in operations(document):
+        statuses = {*operation["responses"]}
+        assert {"400", "503"} < statuses, path
+        assert ("403" in statuses) == (operation["x-permission"] != "public"), path
+        assert (operation.get("security") == []) == (operation["x-permission"] == "public"), path
+        assert ("415" in statuses) == (method == "post"), path
+
+
+async def test_a_body_with_an_unknown_field_is_none_of_the_description(document: Any) -> None:
+    bodies = [operation["requestBody"] for _, _, operation in operations(document) if "requestBody" in operation]
+    assert len(bodies) > 5
+    for body in bodies:
+        name = body["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        assert document["components"]["schemas"][name]["additionalProperties"] is False
+
+
+@pytest.mark.parametrize("body", EXAMPLES, ids=lambda body: body.__name__)
+def test_the_example_of_a_body_is_one_that_is_taken(body: type[msgspec.Struct]) -> None:
+    msgspec.convert(EXAMPLES[body], body)  # type: ignore[index]
+
+
+async def test_the_reference_has_every_operation(web: httpx.AsyncClient, document: Any) -> None:
+    text = (await web.get("/docs/api")).text
+    for path, _, operation in operations(document):
+        assert f'id="{operation["operationId"]}"' in text
+        assert f"<code>{path}</code>" in text
+        if operation["x-permission"] != "public":
+            assert f"<code>{operation['x-permission']}</code>" in text
