@@ -3,13 +3,12 @@
 
 DO $$
 BEGIN
-    -- roles belong to the whole cluster: another database of it may have made them, even just now
-    PERFORM pg_advisory_xact_lock(hashtext('keyfold roles'));
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'keyfold_owner') THEN
-        CREATE ROLE keyfold_owner NOLOGIN;
-        CREATE ROLE keyfold_api LOGIN;
-        CREATE ROLE keyfold_worker LOGIN;
-    END IF;
+    CREATE ROLE keyfold_owner NOLOGIN;
+    CREATE ROLE keyfold_api LOGIN;
+    CREATE ROLE keyfold_worker LOGIN;
+EXCEPTION
+    -- roles belong to the whole cluster: another database of it has made them, maybe just now (no lock reaches that far)
+    WHEN duplicate_object OR unique_violation THEN NULL;
 END
 $$;
 
@@ -63,8 +62,8 @@ CREATE FUNCTION keyfold.append(
     replay_command integer[], replay_id bytea[], replay_fingerprint bytea[], replay_answer bytea[],
     OUT before bigint, OUT conflicted integer[], OUT replayed integer[]
 ) LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
--- a plan made while the log was small stays with the connection: it must use the indexes from the beginning
-SET enable_seqscan = off AS $$
+-- planning takes longer than running, so a plan is made once; made while the log is small, it must use the indexes too
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
     refused integer[];
 BEGIN

@@ -2,7 +2,9 @@
 
 import logging
 import sys
+from typing import Any
 
+import msgspec
 import structlog
 
 from keyfold.settings import Settings
@@ -19,9 +21,13 @@ def set_up_logging(settings: Settings) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer() if settings.log_format == "json" else as_text,
+            structlog.processors.JSONRenderer(_json) if settings.log_format == "json" else as_text,
         ],
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+
+
+def _json(event: dict[str, Any], **_: object) -> str:
+    return msgspec.json.encode(event, enc_hook=repr).decode()

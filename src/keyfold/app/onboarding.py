@@ -92,9 +92,10 @@ class Onboarding:
         sessions: list[Token] = []
 
         async def command(work: Work) -> Redemption:
+            # the partner first: one that is seen to have left has a link that is seen withdrawn, and that is the answer
+            invited = await work.load(PARTNER, found.partner_id)
             this = await work.load(LINK, found.id)
             link.demand_open(this, work.now)
-            invited = await work.load(PARTNER, this.partner_id)
             keys = _issue_keys(work, await work.load(INTEGRATION, this.integration_id), invited)
             ids = [each.id for each in keys]
             work.append(LINK, this.id, link.decide(this, link.RedeemLink(ids), work.now))

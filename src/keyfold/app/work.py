@@ -57,7 +57,7 @@ class Work:
         self._write = Write(entries=[], digests=[])
 
     def new_id(self, prefix: str) -> str:
-        return self._office.new_id(prefix)
+        return ids.new_id(prefix, self.now, self._office.entropy(ids.ENTROPY))
 
     def mint(self, mark: Mark, of: str) -> Token:
         """A new token for this key, link or session, whose digest is stored with the events."""

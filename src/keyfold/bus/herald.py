@@ -5,6 +5,9 @@ import asyncio
 from keyfold.bus.connection import Bus
 from keyfold.bus.subjects import APPENDED
 
+PAUSE = 0.002
+"""Seconds between two wake-ups; the first one goes out at once."""
+
 
 class Herald:
     def __init__(self, bus: Bus) -> None:
@@ -21,3 +24,4 @@ class Herald:
             await self._news.wait()
             self._news.clear()
             await self._bus.tell(APPENDED, str(self._position).encode())
+            await asyncio.sleep(PAUSE)

@@ -21,6 +21,7 @@ ENTROPY = 32
 """Bytes of entropy that a new token takes."""
 
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_PAIRS = [high + low for high in _BASE62 for low in _BASE62]
 _FORM = re.compile(
     rf"(?P<mark>kf_prod|kf_stage|kf_dev|kf_acc|kf_int|kfl|kfs)_(?P<suffix>{SUFFIX})_(?P<secret>[0-9A-Za-z]{{43}})(?P<checksum>[0-9A-Za-z]{{6}})"
 )
@@ -60,8 +61,8 @@ def _checksum(head: str) -> str:
 
 
 def _base62(number: int, width: int) -> str:
-    digits = []
-    for _ in range(width):
-        number, digit = divmod(number, 62)
-        digits.append(_BASE62[digit])
-    return "".join(reversed(digits))
+    pairs = []
+    for _ in range(0, width, 2):
+        number, pair = divmod(number, 62 * 62)
+        pairs.append(_PAIRS[pair])
+    return "".join(reversed(pairs))[-width:]

@@ -31,15 +31,17 @@ class Appender:
 
     async def append(self, write: Write) -> int:
         """The last position of the write. Raises `StreamMovedError`, `AlreadyAnsweredError`, `Unavailable`."""
-        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[int] = loop.create_future()
         self._waiting.append((write, future))
         if self._running is None:
             self._running = asyncio.create_task(self._run())
+        # a timer costs half of asyncio.wait_for; it ends the future, and what still waits then is never sent
+        timer = loop.call_later(PATIENCE, _give_up, future)
         try:
-            # the timeout cancels the future: what still waits then is never sent
-            return await asyncio.wait_for(future, PATIENCE)
-        except TimeoutError:
-            raise _unknown_outcome() from None
+            return await future
+        finally:
+            timer.cancel()
 
     async def close(self) -> None:
         if self._running is not None:
@@ -49,12 +51,15 @@ class Appender:
 
     async def _run(self) -> None:
         try:
+            # half at first: the next batch is decided while this one is on its way, instead of all in lockstep
+            most = (len(self._waiting) + 1) // 2
             while self._waiting:
                 batch: list[Waiting] = []
-                while self._waiting and len(batch) < BATCH:
+                while self._waiting and len(batch) < most:
                     write, future = self._waiting.popleft()
                     if not future.done():
                         batch.append((write, future))
+                most = BATCH
                 if batch:
                     await self._append(batch)
         finally:
@@ -114,7 +119,7 @@ class Appender:
             self._connection = None
 
 
-def arguments(writes: list[Write]) -> tuple[list[Any], ...]:
+def arguments(writes: list[Write]) -> tuple[list[Any] | None, ...]:
     """The arrays that `keyfold.append` takes, for a batch of commands numbered from 1."""
     commands: list[int] = []
     entries: list[Any] = []
@@ -130,14 +135,20 @@ def arguments(writes: list[Write]) -> tuple[list[Any], ...]:
     return commands, *_columns(entries, 3), *_columns(digests, 4), *_columns(replays, 4)
 
 
-def _columns(rows: list[Any], width: int) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+def _columns(rows: list[Any], width: int) -> list[list[Any] | None]:
+    """NULL for nothing: it is the same to the function, and cheaper to send than an empty array."""
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [None] * width
 
 
 def _fail(batch: list[Waiting], error: Callable[[], Exception]) -> None:
     for _, future in batch:
         if not future.done():
             future.set_exception(error())
+
+
+def _give_up(future: asyncio.Future[int]) -> None:
+    if not future.done():
+        future.set_exception(_unknown_outcome())
 
 
 def _unknown_outcome() -> Unavailable:

@@ -18,21 +18,21 @@ class Grouped(Generic[V]):
 
     def __init__(self, fetch: Callable[[list[str]], Awaitable[Mapping[str, V | Exception]]]) -> None:
         self._fetch = fetch
-        self._waiting: dict[str, asyncio.Future[V | None]] = {}
+        self._waiting: dict[str, list[asyncio.Future[V | None]]] = {}
         self._running: asyncio.Task[None] | None = None
 
     async def get(self, key: str) -> V | None:
         """What there is under the key. Raises `Unavailable`."""
-        future = self._waiting.get(key)
-        if future is None:
-            future = self._waiting[key] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[V | None] = loop.create_future()
+        self._waiting.setdefault(key, []).append(future)
         if self._running is None:
             self._running = asyncio.create_task(self._run())
+        timer = loop.call_later(PATIENCE, _give_up, future)  # costs half of asyncio.wait_for
         try:
-            # shielded: one asker that gives up must not cancel the others
-            return await asyncio.wait_for(asyncio.shield(future), PATIENCE)
-        except TimeoutError:
-            raise unavailable() from None
+            return await future
+        finally:
+            timer.cancel()
 
     async def _run(self) -> None:
         try:
@@ -42,15 +42,22 @@ class Grouped(Generic[V]):
         finally:
             self._running = None
 
-    async def _answer(self, group: dict[str, asyncio.Future[V | None]]) -> None:
+    async def _answer(self, group: dict[str, list[asyncio.Future[V | None]]]) -> None:
         try:
             found = await self._fetch(list(group))
         except Exception as error:  # noqa: BLE001  # handed to those who asked
             found = dict.fromkeys(group, error)
-        for key, future in group.items():
+        for key, futures in group.items():
             answer = found.get(key)
-            if isinstance(answer, Exception):
-                future.set_exception(answer)
-                future.exception()  # an asker that has given up doesn't collect it
-            else:
-                future.set_result(answer)
+            for future in futures:
+                if future.done():  # its asker has given up
+                    continue
+                if isinstance(answer, Exception):
+                    future.set_exception(answer)
+                else:
+                    future.set_result(answer)
+
+
+def _give_up(future: asyncio.Future[V | None]) -> None:
+    if not future.done():
+        future.set_exception(unavailable())

@@ -71,7 +71,12 @@ class Postgres:
             raise unavailable()
         try:
             async with self._pool.acquire(timeout=PATIENCE) as connection:
-                yield connection
+                try:
+                    yield connection
+                except asyncio.CancelledError:
+                    # a query is under way: to give its connection back would wait for a server that may not answer
+                    connection.terminate()
+                    raise
         except OUTAGE as outage:
             raise unavailable() from outage
 

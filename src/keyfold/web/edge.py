@@ -2,11 +2,13 @@
 
 import re
 import time
+from functools import cache
 from typing import Any
 
 import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from prometheus_client import Histogram
 
 from keyfold.app.ports import Clock, Entropy
 from keyfold.domain import ids
@@ -64,7 +66,7 @@ class Edge:
 
     def _note(self, scope: Any, request_id: str, status: int, seconds: float) -> None:
         route = scope.get("path_template") or "none"
-        REQUESTS.labels(scope["method"], route, status).observe(seconds)
+        _timer(scope["method"], route, status).observe(seconds)
         if not scope["path"].startswith(_QUIET):
             log.info(
                 "request",
@@ -74,3 +76,8 @@ class Edge:
                 status=status,
                 ms=round(seconds * 1000, 2),
             )
+
+
+@cache
+def _timer(method: str, route: str, status: int) -> Histogram:
+    return REQUESTS.labels(method, route, status)

@@ -73,8 +73,10 @@ def _describe(error: Exception) -> tuple[str, int, str, str, list[FieldError]]:
     match error:
         case Refusal():
             return error.title, error.status, str(error), error.code, [FieldError(*each) for each in error.fields]
-        case RecursionError():
-            return _BY_STATUS[400][1], 400, "The JSON is nested too deeply.", "invalid-json", []
+        case RecursionError() | UnicodeDecodeError():  # by msgspec, which has no exceptions of its own for these
+            too_deep = isinstance(error, RecursionError)
+            detail = "The JSON is nested too deeply." if too_deep else "The JSON is not UTF-8."
+            return _BY_STATUS[400][1], 400, detail, "invalid-json", []
         case HTTPException() if isinstance(error.__cause__, msgspec.ValidationError):
             field = _field(error, str(error.__cause__))
             detail = f"{field.pointer}: {field.detail}" if field.pointer else field.detail

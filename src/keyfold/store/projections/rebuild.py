@@ -63,6 +63,8 @@ async def _workshop(url: str, projection: Projection) -> AsyncIterator[asyncpg.C
         "search_path": "projections_next",
         "application_name": f"keyfold rebuild {projection.name}",
         "jit": "off",
+        # what a crash takes from tables that nobody sees yet is made again
+        "synchronous_commit": "off",
     }
     connection = await asyncpg.connect(url, server_settings=session)
     try:

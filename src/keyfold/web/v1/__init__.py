@@ -13,7 +13,7 @@ from keyfold.web.v1.portal import PortalController
 
 router = Router(
     path="/api/v1",
-    guards=[guard],
+    before_request=guard,
     route_handlers=[
         ExternalController,
         OnboardingController,

@@ -9,7 +9,7 @@ from litestar.params import FromPath, JSONBody
 
 from keyfold.app.views import IntegrationView
 from keyfold.domain.aggregates import INTEGRATION
-from keyfold.domain.integration import LINK_LIFETIME, NewIntegration, Presentation
+from keyfold.domain.integration import LINK_LIFETIME, LINK_LIFETIME_RANGE, NewIntegration, Presentation
 from keyfold.domain.permissions import ENVIRONMENTS, Action, Environment, Options, Rule, Topics
 from keyfold.web.auth import caller, services
 from keyfold.web.v1.common import (
@@ -26,6 +26,8 @@ from keyfold.web.v1.common import (
     found,
 )
 
+_SHORTEST, _LONGEST = (int(each.total_seconds()) for each in LINK_LIFETIME_RANGE)
+LinkLifetime = Annotated[int, msgspec.Meta(ge=_SHORTEST, le=_LONGEST)]
 Pattern = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
@@ -59,7 +61,7 @@ class IntegrationBody(Body, frozen=True, kw_only=True):
     environments: dict[Environment, RuleBody] = msgspec.field(
         default_factory=lambda: {each: RuleBody() for each in ENVIRONMENTS}
     )
-    link_lifetime_seconds: int = int(LINK_LIFETIME.total_seconds())
+    link_lifetime_seconds: LinkLifetime = int(LINK_LIFETIME.total_seconds())
     key_lifetime_seconds: Annotated[int, msgspec.Meta(ge=60, le=10 * 366 * 86400)] | None = None
 
 
@@ -76,7 +78,7 @@ class IntegrationController(Controller):
             name=data.name,
             presentation=Presentation(data.description, data.color, data.icon),
             rules={environment: body.rule() for environment, body in data.environments.items()},
-            link_lifetime=timedelta(seconds=min(data.link_lifetime_seconds, 10**9)),
+            link_lifetime=timedelta(seconds=data.link_lifetime_seconds),
             key_lifetime=None if lifetime is None else timedelta(seconds=lifetime),
         )
         by = await caller(request, creates=True)

@@ -1,0 +1,94 @@
+"""`python -m tests.bench [append|project|api …] [--quick] [--json] [--only ROW …] [--profile]`, all groups when none is
+named. `python -m tests.bench peers install` installs what others are compared by."""
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import suppress
+
+import structlog
+
+from keyfold.cli.serve import _event_loop
+
+from . import api, append, project
+from .catalogue import GROUPS, ROWS
+from .machine import describe
+from .measure import Outcome
+from .peers import install
+from .report import as_json, as_markdown
+from .stage import BenchError, Options, Stage, staged
+
+_MEASURES: dict[str, Callable[[Stage], AsyncIterator[Outcome]]] = {
+    "append": append.measure,
+    "project": project.measure,
+    "api": api.measure,
+}
+_LIMIT = {True: 120, False: 900}
+"""Seconds after which a run is given up, quick or not: something hangs."""
+
+
+def main() -> None:
+    arguments = _parse(sys.argv[1:])
+    job = install() if arguments.groups == ["peers", "install"] else _run(arguments)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    with asyncio.Runner(loop_factory=_event_loop) as runner:
+        try:
+            runner.run(_stoppable(job))
+        except BenchError as error:
+            sys.exit(str(error))
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            sys.exit("stopped")
+        except TimeoutError:
+            sys.exit(f"Given up: the run took longer than {_LIMIT[arguments.quick]} seconds.")
+
+
+def _parse(given: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("groups", nargs="*", metavar="append|project|api", help="which rows; all when none is named")
+    parser.add_argument("--quick", action="store_true", help="less than a minute in all, and less exact")
+    parser.add_argument("--json", action="store_true", help="JSON on standard output instead of a table")
+    parser.add_argument("--only", action="append", default=[], choices=list(ROWS), metavar="ROW", help=", ".join(ROWS))
+    parser.add_argument("--profile", action="store_true", help="profiles of our side as well, on standard error")
+    arguments = parser.parse_args(given)
+    if arguments.groups != ["peers", "install"]:
+        unknown = set(arguments.groups) - set(GROUPS)
+        if unknown:
+            parser.error(f"no such group: {', '.join(sorted(unknown))}")
+        arguments.groups = arguments.groups or list(GROUPS)
+    return arguments
+
+
+async def _run(arguments: argparse.Namespace) -> None:
+    options = Options(
+        rounds=3 if arguments.quick else 7,
+        uncounted=0 if arguments.quick else 1,  # the median of three drops the first by itself
+        seconds=1 if arguments.quick else 2,
+        quick=arguments.quick,
+        profile=arguments.profile,
+        only=frozenset(arguments.only),
+    )
+    outcomes: list[Outcome] = []
+    async with asyncio.timeout(_LIMIT[arguments.quick]), staged(options) as stage:
+        machine = await describe(stage)
+        for group in arguments.groups:
+            if options.wants(*(row.name for row in GROUPS[group])):
+                async for outcome in _MEASURES[group](stage):
+                    print(f"{outcome.row}: {outcome.skipped or 'measured'}", file=sys.stderr)
+                    outcomes.append(outcome)
+    print(as_json(machine, outcomes) if arguments.json else as_markdown(machine, outcomes))
+
+
+async def _stoppable(job: Coroutine[None, None, None]) -> None:
+    """Ends in order on SIGTERM as well; Ctrl-C does so by itself."""
+    task = asyncio.current_task()
+    if task is not None:
+        with suppress(NotImplementedError):  # Windows
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    await job
+
+
+if __name__ == "__main__":
+    main()

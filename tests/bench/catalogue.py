@@ -1,0 +1,87 @@
+"""Every row there is, with its target of the design's section 10, in groups that are asked for by name."""
+
+from .measure import Bound, Row
+
+_PARTNER = "POST /api/v1/external/partner"
+
+GROUPS: dict[str, tuple[Row, ...]] = {
+    "append": (
+        Row(
+            name="append-32",
+            what="append, 1 event a command, 32 writers, whole stack below HTTP",
+            against="pgbench, one bare INSERT of the same bytes, 32 clients",
+            bounds=(Bound("ratio", least=1.2),),
+        ),
+        Row(
+            name="append-1",
+            what="append, 1 event a command, 1 writer",
+            against="pgbench, the same INSERT, 1 client",
+            bounds=(Bound("ratio", least=0.4),),
+        ),
+        Row(
+            name="append-eventsourcing",
+            what="append, 1 event a command, 32 writers",
+            against="eventsourcing 9.5, default recorder, 32 threads",
+            bounds=(Bound("ratio", least=20),),
+        ),
+        Row(
+            name="append-emmett",
+            what="append, 1 event a command, 32 writers",
+            against="emmett-postgresql, 32 appends at a time",
+            bounds=(Bound("ratio", least=20),),
+        ),
+        Row(
+            name="read-eventsourcing",
+            what="read all, records decoded",
+            against="eventsourcing 9.5, select_notifications, not decoded",
+            bounds=(Bound("ratio", least=3),),
+        ),
+        Row(
+            name="read-emmett",
+            what="read all, records and events decoded",
+            against="emmett-postgresql, readMessagesBatch",
+            bounds=(Bound("ratio", least=3),),
+        ),
+    ),
+    "project": (
+        *(
+            Row(
+                name=f"rebuild-{name}",
+                what=what,
+                against="reading and decoding the log without applying",
+                bounds=(Bound("ratio", least=0.25), Bound("rate", least=80_000)),
+            )
+            for name, what in (
+                ("current", "rebuild of the projection current"),
+                ("audit", "rebuild of the projection audit"),
+            )
+        ),
+        Row(
+            name="visible",
+            what="append answered → visible in both projections, at 500 events/s",
+            against="-",
+            bounds=(Bound("p50", most=10), Bound("p99", most=50)),
+        ),
+    ),
+    "api": (
+        Row(
+            name="external-partner",
+            what=f"{_PARTNER}, 32 connections",
+            against="a plain Litestar route doing one INSERT of the same bytes, same server",
+            bounds=(Bound("ratio", least=0.7),),
+        ),
+        Row(
+            name="up-cold",
+            what="keyfold up from an empty folder to the first 201",
+            against="-",
+            bounds=(Bound("seconds", most=6),),
+        ),
+        Row(
+            name="up-warm",
+            what="keyfold up in a folder that has been used, to the first 201",
+            against="-",
+            bounds=(Bound("seconds", most=2.5),),
+        ),
+    ),
+}
+ROWS: dict[str, Row] = {row.name: row for rows in GROUPS.values() for row in rows}

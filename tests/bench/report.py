@@ -1,0 +1,71 @@
+"""The outcome as a Markdown table, or as JSON for machines."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from .catalogue import ROWS
+from .measure import Bound, Outcome
+
+_TIMES = "\N{MULTIPLICATION SIGN}"
+_HEAD = ("what", "ours", "against", "theirs", "ratio", "target", "met")
+
+
+def as_markdown(machine: Mapping[str, str], outcomes: Sequence[Outcome]) -> str:
+    """The machine as a list, then a line for each row, then what is to be said of those that were skipped."""
+    lines = [f"- {name}: {value}" for name, value in machine.items()]
+    lines += ["", _line(_HEAD), _line(["---"] * len(_HEAD)), *(_line(_cells(each)) for each in outcomes), ""]
+    lines += [f"Skipped {each.row}: {each.skipped}" for each in outcomes if each.skipped]
+    lines.append("Figures are medians of rounds in which the sides take turns; the ratio is the median of theirs.")
+    return "\n".join(lines)
+
+
+def as_json(machine: Mapping[str, str], outcomes: Sequence[Outcome]) -> str:
+    """The same with every round's figure, `met` null where a row was skipped."""
+    rows = [
+        {**msgspec.to_builtins(ROWS[each.row]), **msgspec.to_builtins(each), "met": each.is_met(ROWS[each.row])}
+        for each in outcomes
+    ]
+    return msgspec.json.encode({"machine": dict(machine), "rows": rows}).decode()
+
+
+def target(bounds: Sequence[Bound]) -> str:
+    """Such as `p50 ≤ 10 ms, p99 ≤ 50 ms`."""
+    return ", ".join(_bound(bound) for bound in bounds)
+
+
+def _bound(bound: Bound) -> str:
+    sign, value = ("≥", bound.least) if bound.least is not None else ("≤", bound.most)
+    match bound.figure:
+        case "ratio":
+            return f"{sign} {value:g} {_TIMES}"
+        case "rate":
+            return f"{sign} {value:,.0f}/s"
+        case "seconds":
+            return f"{sign} {value:g} s"
+        case "p50" | "p99":
+            return f"{bound.figure} {sign} {value:g} ms"
+
+
+def _cells(outcome: Outcome) -> list[str]:
+    row = ROWS[outcome.row]
+    met = {True: "yes", False: "**no**", None: "skipped"}[outcome.is_met(row)]
+    ratio = f"{outcome.figures['ratio']:.2f} {_TIMES}" if "ratio" in outcome.figures else "-"
+    theirs = _value(outcome.their_median, outcome.unit)
+    return [row.what, _ours(outcome), row.against, theirs, ratio, target(row.bounds), met]
+
+
+def _ours(outcome: Outcome) -> str:
+    if "p99" in outcome.figures:
+        return f"p50 {outcome.figures['p50']:.1f} ms, p99 {outcome.figures['p99']:.1f} ms"
+    return _value(outcome.our_median, outcome.unit)
+
+
+def _value(value: float | None, unit: str) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.0f}/s" if unit == "/s" else f"{value:.2f} {unit}"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

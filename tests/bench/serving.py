@@ -1,0 +1,86 @@
+"""One server process of a benchmark: `python -m tests.bench.serving api|worker|plain`.
+
+`plain` is what Keyfold's route is compared with: a Litestar route that does one INSERT through an asyncpg pool, under
+the same uvicorn, set up by the same code.
+"""
+
+import asyncio
+import cProfile
+import os
+import secrets
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import msgspec
+from litestar import Litestar, post
+
+from keyfold.cli import serve
+from keyfold.settings import Settings, read_settings
+
+_INSERT = "INSERT INTO plain.partners (id, record) VALUES ($1, $2)"
+
+
+class Invitation(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    app_name: str | None = None
+    app_description: str | None = None
+    metadata: dict[str, Any] = {}
+
+
+class Invited(msgspec.Struct, rename="camel"):
+    id: str
+    url: str
+    expires_at: datetime
+
+
+class Envelope(msgspec.Struct):
+    data: Invited
+
+
+async def plain(settings: Settings, size: int) -> None:
+    """Serves the plain route. `size` is the bytes of the record that it inserts."""
+    pool = await asyncpg.create_pool(settings.database_url, min_size=8, max_size=8)
+
+    @post("/api/v1/external/partner")
+    async def invite(data: Invitation) -> Envelope:
+        of = f"prt_{secrets.token_hex(13)}"
+        record = msgspec.json.encode(data).decode()
+        padded = f'{{"id":"{of}","data":{record},"rest":"'
+        await pool.execute(_INSERT, of, padded + "." * (size - len(padded) - 2) + '"}')
+        url = f"{settings.public_url}/onboard#kfl_{secrets.token_hex(38)}"
+        return Envelope(Invited(of, url, datetime.now(UTC) + timedelta(minutes=30)))
+
+    try:
+        app = Litestar([invite], openapi_config=None, logging_config=None)
+        await serve._until_stopped(settings, app, _idle())
+    finally:
+        pool.terminate()
+
+
+async def _idle() -> None:
+    await asyncio.Event().wait()
+
+
+def main(what: str) -> None:
+    match what:
+        case "api":
+            serve.api.main([], standalone_mode=False)
+        case "worker":
+            serve.worker.main([], standalone_mode=False)
+        case "plain":
+            serve._run(plain(read_settings(os.environ), int(os.environ["KEYFOLD_BENCH_BYTES"])))
+        case _:
+            sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    profile = os.environ.get("KEYFOLD_BENCH_PROFILE")
+    if profile is None:
+        main(sys.argv[1])
+    else:
+        profiler = cProfile.Profile()
+        try:
+            profiler.runcall(main, sys.argv[1])
+        finally:
+            profiler.dump_stats(profile)

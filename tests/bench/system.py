@@ -1,0 +1,98 @@
+"""Keyfold below HTTP, wired as `keyfold api` wires it, and the loads that the rows put on it."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+from keyfold.app.access import Caller
+from keyfold.app.onboarding import Visit
+from keyfold.app.views import IntegrationView
+from keyfold.app.work import Answer, Cause
+from keyfold.app.workspaces import FoundedView
+from keyfold.domain.integration import NewIntegration
+from keyfold.domain.partner import Invitation
+from keyfold.domain.record import Actor
+from keyfold.settings import Settings
+from keyfold.web.services import Services
+
+INVITATION = {
+    "appName": "Order sync",
+    "appDescription": "Keeps the orders of the shop and of the warehouse the same.",
+    "metadata": {"contact": "ops@example.com", "region": "eu-central", "tier": 2},
+}
+"""The body of the partner guide's request, as JSON."""
+
+
+class System:
+    """An API's services around one workspace with one integration; `owner` manages, `integration` invites."""
+
+    def __init__(self, services: Services, cause: Cause, founded: FoundedView) -> None:
+        self.services = services
+        self.owner = Caller(cause, founded.workspace_id, is_owner=True)
+        self.integration = Caller(cause, founded.workspace_id, integration_id=founded.integration.id)
+        self.integration_key = founded.integration_key.secret
+
+    async def create(self) -> Answer[IntegrationView]:
+        """A command that appends one event."""
+        return await self.services.integrations.create(self.owner, NewIntegration(name="Orders"))
+
+    async def invite(self) -> str:
+        """Appends two events; gives the link's token."""
+        invitation = Invitation(
+            app_name=str(INVITATION["appName"]),
+            app_description=str(INVITATION["appDescription"]),
+            metadata={"contact": "ops@example.com", "region": "eu-central", "tier": 2},
+        )
+        answer = await self.services.onboarding.invite(self.integration, invitation)
+        return answer.view.url.partition("#")[2]
+
+    async def live(self) -> None:
+        """A partner's life in nine events: invited, onboarded with three keys, one of them revoked."""
+        opened = await self.services.onboarding.redeem(await self.invite(), Visit("192.0.2.1", "req_bench"))
+        await self.services.keys.revoke(self.owner, opened.answer.view.keys[0].id, "left the laptop on the train")
+
+    async def fill(self, events: int) -> int:
+        """Lives until the log has that many events. Gives how many it has."""
+        while (head := await self.services.journal.head()) < events:
+            lives = min(1_000, max(1, (events - head) // 9))
+            await asyncio.gather(*[_times(self.live, lives // 64 + 1) for _ in range(min(64, lives))])
+        return head
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[System]:
+    """The services in this process, heralding their appends as an API does."""
+    services = Services(settings)
+    await services.open()
+    herald = asyncio.create_task(services.herald.run())
+    try:
+        cause = Cause(Actor("operator", "bench"), "req_bench")
+        yield System(
+            services, cause, (await services.workspaces.found(cause, "Bench", NewIntegration(name="Orders"))).view
+        )
+    finally:
+        herald.cancel()
+        with suppress(asyncio.CancelledError):
+            await herald
+        await services.close()
+
+
+async def rate(command: Callable[[], Awaitable[object]], *, writers: int, seconds: float) -> float:
+    """Commands a second, by so many writers at once, each waiting for its answer."""
+    started = time.perf_counter()
+
+    async def write() -> int:
+        done = 0
+        while time.perf_counter() - started < seconds:
+            await command()
+            done += 1
+        return done
+
+    done = await asyncio.gather(*[write() for _ in range(writers)])
+    return sum(done) / (time.perf_counter() - started)
+
+
+async def _times(command: Callable[[], Awaitable[object]], times: int) -> None:
+    for _ in range(times):
+        await command()

@@ -1,0 +1,231 @@
+"""Errors: who may not, what is not there, what is malformed; always problem+json, never a 500."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+from litestar.routes import HTTPRoute
+
+from keyfold.web.app import litestar_app
+from keyfold.web.auth import PUBLIC
+from keyfold.web.services import Services
+
+from .tenant import PARTNER, Tenant, bearer, problem
+
+NOWHERE = "01h455vb4pex5vsknk084sn02q"
+
+
+class Route(NamedTuple):
+    method: str
+    path: str
+    permission: str
+
+
+def routes(services: Services) -> Iterator[Route]:
+    """Every route of the API, as the application has it, with an id where there goes one."""
+    for route in litestar_app(services).routes:
+        if isinstance(route, HTTPRoute) and route.path.startswith("/api/"):
+            for handler in route.route_handlers:
+                for method in handler.http_methods - {"OPTIONS"}:
+                    path = route.path_format.replace("{", f"key_{NOWHERE}").replace("}", "")
+                    yield Route(method, path, handler.opt["permission"])
+
+
+def forbidden(services: Services) -> list[Route]:
+    found = [route for route in routes(services) if route.permission != PUBLIC]
+    assert len(found) > 15
+    return found
+
+
+async def test_without_a_key_every_route_answers_401_and_how_to_come_back(
+    api: httpx.AsyncClient, services: Services
+) -> None:
+    for route in forbidden(services):
+        answer = await api.request(route.method, route.path)
+        problem(answer, 401, "unauthenticated")
+        assert answer.headers["www-authenticate"].startswith("Bearer"), route
+
+
+async def test_with_a_service_key_every_route_answers_403_naming_the_permission(workspace: Tenant) -> None:
+    _, keys = await workspace.onboard()
+    for route in forbidden(workspace.services):
+        answer = await workspace.api.request(route.method, route.path, headers=bearer(keys["prod"]["secret"]))
+        assert route.permission in problem(answer, 403, "permission-missing")["detail"], route
+
+
+async def test_a_role_passes_where_its_permissions_say_and_nowhere_else(workspace: Tenant) -> None:
+    headers = bearer(await workspace.key("auditor"))
+    may = {"audit:read", "integrations:read", "keys:read", "links:read", "partners:read"}
+    for route in forbidden(workspace.services):
+        status = (await workspace.api.request(route.method, route.path, headers=headers)).status_code
+        assert (status != 403) is (route.permission in may), route
+
+
+GARBAGE: list[str | bytes] = [
+    "",
+    "Bearer",
+    "Bearer ",
+    "Basic a2V5Og==",
+    "Bearer kf_",
+    "Bearer " + "x" * 10_000,
+    b"Bearer \xff\xfe",
+    b"\xff",
+    "Bearer kfl_01h455vb4pex5vsknk084sn02q_" + "0" * 49,
+]
+
+
+@pytest.mark.parametrize("garbage", GARBAGE, ids=lambda each: repr(each[:20]))
+async def test_a_garbage_key_is_no_key(api: httpx.AsyncClient, garbage: str | bytes) -> None:
+    answer = await api.get(
+        "/api/v1/partners", headers={b"Authorization": garbage if isinstance(garbage, bytes) else garbage.encode()}
+    )
+    problem(answer, 401, "unauthenticated")
+
+
+async def test_a_key_with_one_character_changed_or_another_secret_is_no_key(
+    workspace: Tenant, neighbour: Tenant
+) -> None:
+    mine, other = workspace.owner_key, neighbour.owner_key
+    changed = mine[:-1] + ("A" if mine[-1] != "A" else "B")
+    for key in (changed, mine + "x", mine[:-1]):
+        problem(await workspace.api.get("/api/v1/keys", headers=bearer(key)), 401, "unauthenticated")
+    assert mine != other
+
+
+async def test_link_tokens_and_portal_sessions_are_no_keys(workspace: Tenant) -> None:
+    _, token = await workspace.invite()
+    session = (await workspace.redeem(token)).cookies["__Host-keyfold-portal"]
+    for text in (token, session):
+        problem(await workspace.api.get("/api/v1/partners", headers=bearer(text)), 401, "unauthenticated")
+
+
+@pytest.mark.parametrize("scheme", ["bearer", "BEARER", "Bearer ", " Bearer"])
+async def test_the_scheme_is_bearer_in_whatever_case(workspace: Tenant, scheme: str) -> None:
+    headers = {"Authorization": f"{scheme.strip()} {workspace.owner_key}"}
+    assert (await workspace.api.get("/api/v1/partners", headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("GET", PARTNER, "OPTIONS, POST"),
+        ("PATCH", "/api/v1/partners", "GET, OPTIONS"),
+        ("PUT", f"/api/v1/partners/prt_{NOWHERE}", "DELETE, GET, OPTIONS"),
+        ("GET", "/api/v1/keys/verify", "OPTIONS, POST"),
+        ("GET", "/api/v1/onboarding/redeem", "OPTIONS, POST"),
+        ("POST", "/health/live", "GET, OPTIONS"),
+        ("TRACE", "/api/v1/keys/", "GET, OPTIONS, POST"),
+    ],
+)
+async def test_another_method_is_refused_with_those_that_are_allowed(
+    api: httpx.AsyncClient, method: str, path: str, allow: str
+) -> None:
+    answer = await api.request(method, path)
+    problem(answer, 405, "method-not-allowed")
+    assert answer.headers["allow"] == allow
+
+
+async def test_options_needs_no_key_on_any_route(api: httpx.AsyncClient, services: Services) -> None:
+    for route in routes(services):
+        answer = await api.options(route.path)
+        assert answer.status_code == 204, route
+        assert "OPTIONS" in answer.headers["allow"]
+
+
+async def test_head_on_the_api_is_answered_and_never_does_anything(workspace: Tenant) -> None:
+    _, token = await workspace.invite()
+    before = await workspace.services.journal.head()
+    for route in routes(workspace.services):
+        answer = await workspace.api.head(route.path, headers=bearer(workspace.owner_key))
+        assert answer.status_code < 500, route
+        assert answer.content == b""
+    assert await workspace.services.journal.head() == before
+    assert (await workspace.redeem(token)).status_code == 201
+
+
+@pytest.mark.parametrize("path", ["/nope", "/api", "/api/v1", "/api/v2/partners", "/api/v1/keys/a/b"])
+async def test_what_isnt_there_is_404(api: httpx.AsyncClient, path: str) -> None:
+    problem(await api.get(path), 404, "not-found")
+
+
+@pytest.mark.parametrize(
+    "this", ["%00", "%ff", "x" * 5_000, "key_", f"prt_{NOWHERE}", f"KEY_{NOWHERE}", f"key_{NOWHERE}", "..."]
+)
+async def test_what_is_no_key_of_ours_is_404(workspace: Tenant, this: str) -> None:
+    problem(await workspace.get(f"/api/v1/keys/{this}"), 404, "not-found")
+
+
+async def test_a_trailing_slash_makes_no_difference(workspace: Tenant) -> None:
+    assert (await workspace.get("/api/v1/partners/")).status_code == 200
+    assert (
+        await workspace.post("/api/v1/keys/", {"kind": "account", "name": "a", "role": "viewer"})
+    ).status_code == 201
+
+
+WRONG = {
+    "limit": ["abc", "0", "201", "", "1.5", "-1", "9" * 40],
+    "minPosition": ["abc", "-1", "9" * 40],
+    "cursor": ["", "x", "%00", "key_", f"prt_{NOWHERE}"],
+    "status": ["", "nope", "%00", "ACTIVE"],
+    "kind": ["nope", "%00"],
+    "environment": ["%ff", "production"],
+    "integrationId": ["%00", "a%0ab"],
+    "partnerId": ["%00"],
+}
+WRONG_OF_AUDIT = {
+    "since": ["abc", "2026-01-01", "2026-01-01T00:00:00", "0001-01-01T00:00:00%2B12:00", "9999-12-31T23:59:59-12:00"],
+    "until": ["yesterday", "9999-12-31T23:59:59-12:00"],
+    "afterPosition": ["-1", "x", "9" * 20],
+    "beforePosition": ["-1", "x", "9" * 20],
+    "order": ["up", "%00"],
+    "cursor": ["x", "-1", "9" * 20],
+    "type": ["%00"],
+    "keyId": ["%00"],
+    "actorId": ["%00"],
+    "correlationId": ["%00"],
+    "partnerId": ["%00"],
+    "integrationId": ["%00"],
+}
+
+
+@pytest.mark.parametrize(("path", "wrong"), [("/api/v1/keys", WRONG), ("/api/v1/audit/events", WRONG_OF_AUDIT)])
+async def test_a_wrong_query_parameter_is_refused_by_its_name(
+    workspace: Tenant, path: str, wrong: dict[str, list[str]]
+) -> None:
+    for name, values in wrong.items():
+        for value in values:
+            answer = await workspace.api.get(f"{path}?{name}={value}", headers=bearer(workspace.owner_key))
+            assert [each["pointer"] for each in problem(answer, 400, "invalid-request")["errors"]] == [f"?{name}"], (
+                value
+            )
+
+
+@pytest.mark.parametrize(
+    "query", ["unknown=1", "limit=1&limit=2", "status=active&status=revoked", "%00=1", "&&==", "a"]
+)
+async def test_unknown_and_repeated_query_parameters_break_nothing(workspace: Tenant, query: str) -> None:
+    answer = await workspace.api.get(f"/api/v1/keys?{query}", headers=bearer(workspace.owner_key))
+    assert answer.status_code == 200
+
+
+async def test_a_request_id_of_the_clients_own_is_kept_if_it_is_harmless(api: httpx.AsyncClient) -> None:
+    kept = await api.get("/nope", headers={"X-Request-Id": "trace-1/2:3"})
+    assert problem(kept, 404, "not-found")["requestId"] == "trace-1/2:3"
+    for harmful in (b"a b", b"\xff", b"x" * 129, b"<script>", b""):
+        answer = await api.get("/nope", headers={b"X-Request-Id": harmful})
+        assert problem(answer, 404, "not-found")["requestId"].startswith("req_")
+
+
+async def test_what_breaks_inside_tells_the_client_nothing_and_the_log_everything(
+    workspace: Tenant, log: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(position: int) -> None:
+        raise ValueError("the inside story")
+
+    monkeypatch.setattr(workspace.services.journal, "load", broken)
+    answer = await workspace.get("/api/v1/partners/prt_" + NOWHERE)
+    said = problem(answer, 500, "internal")
+    assert "story" not in answer.text
+    failed = [entry for entry in log if entry["event"] == "request.failed"]
+    assert [entry["request_id"] for entry in failed] == [said["requestId"]]

@@ -1,0 +1,238 @@
+"""Access keys: issued in three kinds and within what the issuer has, verified, expired, revoked for good."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from keyfold.domain.permissions import Options, Role, Rule, Topics
+
+from .tenant import Clock, Tenant, bearer, pointers, position_of, problem
+
+MOMENT = timedelta(microseconds=1)
+NOON = datetime.fromisoformat("2026-03-01T12:00:00+00:00")
+
+
+async def issue(workspace: Tenant, **wanted: Any) -> httpx.Response:
+    return await workspace.post("/api/v1/keys", {"name": "fresh", **wanted})
+
+
+async def revoke(workspace: Tenant, key_id: str, reason: str = "leaked") -> httpx.Response:
+    return await workspace.post(f"/api/v1/keys/{key_id}/revoke", {"reason": reason})
+
+
+async def test_an_account_key_manages_what_its_role_says(workspace: Tenant) -> None:
+    answer = await issue(workspace, kind="account", role="viewer")
+    data = answer.json()["data"]
+    assert answer.status_code == 201
+    assert answer.headers["cache-control"] == "no-store"
+    assert data["secret"].startswith("kf_acc_")
+    assert (data["role"], data["environment"], data["permitted"], data["options"]) == ("viewer", None, [], None)
+    assert (await workspace.api.get("/api/v1/keys", headers=bearer(data["secret"]))).status_code == 200
+    lacking = await workspace.api.get("/api/v1/audit/events", headers=bearer(data["secret"]))
+    assert "audit:read" in problem(lacking, 403, "permission-missing")["detail"]
+
+
+async def test_an_integration_key_invites(workspace: Tenant) -> None:
+    answer = await issue(workspace, kind="integration", integrationId=workspace.integration_id)
+    assert answer.json()["data"]["secret"].startswith("kf_int_")
+    workspace.integration_key = answer.json()["data"]["secret"]
+    await workspace.invite()
+
+
+async def test_a_service_key_gets_the_rule_of_its_integration_and_never_lives_longer(
+    workspace: Tenant, clock: Clock
+) -> None:
+    clock.set(NOON)
+    rule = Rule(("send",), Options(send=Topics(("app/order/*",))))
+    strict = await workspace.integration(rules={"prod": rule}, key_lifetime=timedelta(days=30))
+    workspace.integration_key = await workspace.key_of_integration(strict)
+    partner_id, keys = await workspace.onboard()
+    assert [*keys] == ["prod"]
+    wanted = {"kind": "service", "partnerId": partner_id, "environment": "prod"}
+    for asked, expires in [(None, 30), (NOON + timedelta(days=7), 7), (NOON + timedelta(days=365), 30)]:
+        answer = await issue(workspace, **wanted, **({"expiresAt": asked.isoformat()} if asked else {}))
+        data = answer.json()["data"]
+        assert datetime.fromisoformat(data["expiresAt"]) == NOON + timedelta(days=expires)
+        assert (data["permitted"], data["options"]["send"]["topics"]) == (["send"], ["app/order/*"])
+        assert data["integrationId"] == strict
+    assert pointers(await issue(workspace, **wanted | {"environment": "dev"})) == ["/environment"]
+    foreign = await issue(workspace, **wanted, integrationId=workspace.integration_id)
+    assert pointers(foreign) == ["/integrationId"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "wrong"),
+    [
+        ({"kind": "account"}, ["/role"]),
+        ({"kind": "account", "role": "viewer", "environment": "dev"}, ["/environment"]),
+        ({"kind": "integration"}, ["/integrationId"]),
+        ({"kind": "service", "environment": "dev"}, ["/partnerId"]),
+        ({"kind": "service"}, ["/environment", "/partnerId"]),
+        ({"kind": "account", "role": "viewer", "expiresAt": "2020-01-01T00:00:00Z"}, ["/expiresAt"]),
+        ({"kind": "account", "role": "viewer", "expiresAt": "2040-01-01T00:00:00"}, ["/expiresAt"]),
+        ({"kind": "account", "role": "viewer", "expiresAt": "9999-12-31T23:59:59-12:00"}, ["/expiresAt"]),
+        ({"kind": "account", "role": "viewer", "expiresAt": "soon"}, ["/expiresAt"]),
+        ({"kind": "account", "role": "emperor"}, ["/role"]),
+        ({"kind": "master", "role": "viewer"}, ["/kind"]),
+        ({"kind": "account", "role": "viewer", "name": ""}, ["/name"]),
+        ({"kind": "account", "role": "viewer", "name": "a\0"}, ["/name"]),
+        ({"kind": "account", "role": "viewer", "secret": "mine"}, ["/secret"]),
+    ],
+)
+async def test_a_wrong_combination_is_refused_with_pointers(
+    workspace: Tenant, wanted: dict[str, Any], wrong: list[str]
+) -> None:
+    head = await workspace.services.journal.head()
+    assert pointers(await issue(workspace, **wanted)) == wrong
+    assert await workspace.services.journal.head() == head
+
+
+async def test_a_key_of_an_account_with_a_partner_is_refused_and_leaves_no_trace_on_the_partner(
+    workspace: Tenant,
+) -> None:
+    partner_id, _ = await workspace.onboard()
+    head = await workspace.services.journal.head()
+    assert pointers(await issue(workspace, kind="account", role="viewer", partnerId=partner_id)) == ["/partnerId"]
+    assert await workspace.services.journal.head() == head
+
+
+async def test_nobody_issues_a_key_with_more_than_they_have(workspace: Tenant) -> None:
+    may: dict[Role, list[str]] = {
+        "owner": ["owner", "admin", "key-manager", "auditor", "viewer", "integration"],
+        "admin": ["admin", "key-manager", "auditor", "viewer", "integration"],
+        "key-manager": ["key-manager", "viewer"],
+    }
+    for role, issuable in may.items():
+        headers = bearer(await workspace.key(role))
+        for wanted in may["owner"]:
+            body = {"name": "x", "kind": "account", "role": wanted}
+            if wanted == "integration":
+                body = {"name": "x", "kind": "integration", "integrationId": workspace.integration_id}
+            answer = await workspace.api.post("/api/v1/keys", json=body, headers=headers)
+            assert answer.status_code == (201 if wanted in issuable else 403), (role, wanted)
+
+
+async def test_a_key_manager_still_issues_keys_to_partners(workspace: Tenant) -> None:
+    partner_id, _ = await workspace.onboard()
+    body = {"name": "x", "kind": "service", "partnerId": partner_id, "environment": "dev"}
+    headers = bearer(await workspace.key("key-manager"))
+    assert (await workspace.api.post("/api/v1/keys", json=body, headers=headers)).status_code == 201
+
+
+async def test_a_key_is_valid_from_its_beginning_to_its_end_to_the_instant(workspace: Tenant, clock: Clock) -> None:
+    clock.set(NOON)
+    begins, ends = NOON + timedelta(hours=1), NOON + timedelta(hours=2)
+    answer = await issue(
+        workspace, kind="account", role="viewer", notBefore=begins.isoformat(), expiresAt=ends.isoformat()
+    )
+    key = answer.json()["data"]
+    for moment, code in [
+        (NOON, "pending"),
+        (begins - MOMENT, "pending"),
+        (begins, "valid"),
+        (ends - MOMENT, "valid"),
+        (ends, "expired"),
+        (ends + MOMENT, "expired"),
+    ]:
+        clock.set(moment)
+        verdict = await workspace.verdict(key["secret"])
+        assert (verdict["code"], verdict["valid"]) == (code, code == "valid"), moment
+        assert verdict["remainingSeconds"] == max(0.0, (ends - moment).total_seconds())
+        used = await workspace.api.get("/api/v1/keys", headers=bearer(key["secret"]))
+        assert used.status_code == (200 if code == "valid" else 401), moment
+        status = (await workspace.get(f"/api/v1/keys/{key['id']}")).json()["data"]
+        assert (status["status"], status["isActive"]) == ("active" if code == "valid" else code, code == "valid")
+
+
+async def test_times_are_given_back_in_utc(workspace: Tenant) -> None:
+    answer = await issue(workspace, kind="account", role="viewer", expiresAt="2040-01-01T00:00:00+02:00")
+    assert answer.json()["data"]["expiresAt"] == "2039-12-31T22:00:00Z"
+
+
+async def test_a_revoked_key_is_refused_at_once_everywhere(workspace: Tenant, other_process: httpx.AsyncClient) -> None:
+    key = (await issue(workspace, kind="account", role="viewer")).json()["data"]
+    headers = bearer(key["secret"])
+    for client in (workspace.api, other_process):
+        assert (await client.get("/api/v1/keys", headers=headers)).status_code == 200
+    answer = await revoke(workspace, key["id"])
+    data = answer.json()["data"]
+    assert (answer.status_code, data["status"], data["isActive"], data["revokedReason"]) == (
+        200,
+        "revoked",
+        False,
+        "leaked",
+    )
+    assert data["revokedAt"] is not None
+    for client in (workspace.api, other_process):
+        problem(await client.get("/api/v1/keys", headers=headers), 401, "unauthenticated")
+    verdict = await workspace.verdict(key["secret"])
+    assert (verdict["valid"], verdict["code"], verdict["keyId"]) == (False, "revoked", key["id"])
+
+
+async def test_revoking_twice_is_fine_and_changes_nothing(workspace: Tenant) -> None:
+    _, keys = await workspace.onboard()
+    first, again = await revoke(workspace, keys["dev"]["id"]), await revoke(workspace, keys["dev"]["id"], "again")
+    assert again.json() == first.json()
+    assert position_of(again) == position_of(first)
+
+
+@pytest.mark.parametrize("body", [{}, {"reason": ""}, {"reason": "x" * 1025}, {"reason": "a\0b"}, {"reason": 5}])
+async def test_a_revocation_needs_a_reason_that_can_be_written_down(workspace: Tenant, body: Any) -> None:
+    _, keys = await workspace.onboard()
+    assert pointers(await workspace.post(f"/api/v1/keys/{keys['dev']['id']}/revoke", body)) == ["/reason"]
+
+
+async def test_verify_says_what_a_key_may_do(workspace: Tenant) -> None:
+    rule = Rule(("send",), Options(send=Topics(("app/order/*", "app/refund/**"))))
+    strict = await workspace.integration(rules={"prod": rule})
+    workspace.integration_key = await workspace.key_of_integration(strict)
+    partner_id, keys = await workspace.onboard()
+    secret = keys["prod"]["secret"]
+    verdict = await workspace.verdict(secret, address="192.0.2.1")
+    assert {name: verdict[name] for name in ("keyId", "kind", "workspaceId", "integrationId", "partnerId")} == {
+        "keyId": keys["prod"]["id"],
+        "kind": "service",
+        "workspaceId": workspace.id,
+        "integrationId": strict,
+        "partnerId": partner_id,
+    }
+    assert (verdict["environment"], verdict["expiresAt"], verdict["remainingSeconds"]) == ("prod", None, None)
+    for asked, code in [
+        ({"action": "send"}, "valid"),
+        ({"action": "send", "topic": "app/order/created"}, "valid"),
+        ({"action": "send", "topic": "app/refund/a/b"}, "valid"),
+        ({"action": "send", "topic": "app/order"}, "topic-not-permitted"),
+        ({"action": "receive"}, "action-not-permitted"),
+        ({"action": "receive", "topic": "app/order/created"}, "action-not-permitted"),
+    ]:
+        verdict = await workspace.verdict(secret, **asked)
+        assert (verdict["code"], verdict["valid"]) == (code, code == "valid"), asked
+
+
+async def test_what_is_no_key_is_unknown_and_told_nothing_of(workspace: Tenant) -> None:
+    _, keys = await workspace.onboard()
+    secret = keys["prod"]["secret"]
+    _, link = await workspace.invite()
+    for text in ("", "x", secret[:-1], secret[:-1] + ("a" if secret[-1] != "a" else "b"), link):
+        verdict = await workspace.verdict(text)
+        assert {name for name, value in verdict.items() if value is not None} == {"valid", "code"}
+        assert (verdict["valid"], verdict["code"]) == (False, "unknown-key")
+
+
+@pytest.mark.parametrize(
+    ("asked", "wrong"),
+    [
+        ({}, "/key"),
+        ({"key": "x", "topic": "app/order"}, "/action"),
+        ({"key": "x", "action": "send", "topic": "app/*"}, "/topic"),
+        ({"key": "x", "action": "send", "topic": "a\0b"}, "/topic"),
+        ({"key": "x", "action": "publish"}, "/action"),
+        ({"key": "x" * 257}, "/key"),
+        ({"key": "x", "address": "1" * 65}, "/address"),
+        ({"key": "x", "ip": "192.0.2.1"}, "/ip"),
+    ],
+)
+async def test_a_question_that_makes_no_sense_is_refused(workspace: Tenant, asked: Any, wrong: str) -> None:
+    assert pointers(await workspace.post("/api/v1/keys/verify", asked)) == [wrong]

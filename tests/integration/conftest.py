@@ -1,0 +1,72 @@
+"""The application on a real store, with nothing else running unless a test asks."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from conftest import Database
+from keyfold.bus.connection import Bus
+from keyfold.settings import Settings
+from keyfold.store.journal import PostgresJournal
+from keyfold.store.postgres import Postgres
+from keyfold.web.services import Services
+from keyfold.worker.worker import Worker
+
+from .support import Life, wait_until, working
+
+
+@pytest.fixture
+async def postgres(database: Database) -> AsyncIterator[Postgres]:
+    """The pool of an API process."""
+    this = Postgres(database.api_url, name="tests")
+    await this.open()
+    yield this
+    await this.close()
+
+
+@pytest.fixture
+async def journal(postgres: Postgres) -> AsyncIterator[PostgresJournal]:
+    this = PostgresJournal(postgres)
+    yield this
+    await this.close()
+
+
+@pytest.fixture
+async def services(settings: Settings) -> AsyncIterator[Services]:
+    """An API process below HTTP, whose bus is not started: nothing wakes the worker but its own polling."""
+    this = Services(settings)
+    await this.postgres.open()
+    yield this
+    await this.close()
+
+
+@pytest.fixture
+async def life(services: Services) -> Life:
+    return await Life(services).begin()
+
+
+@pytest.fixture
+async def bus(worker_settings: Settings) -> AsyncIterator[Bus]:
+    """A connection as the worker has it."""
+    this = Bus(worker_settings.nats_url, user=worker_settings.nats_user, password=worker_settings.nats_password)
+    await this.start()
+    await wait_until(lambda: this.is_connected)
+    yield this
+    await this.stop()
+
+
+@pytest.fixture
+async def worker_postgres(worker_settings: Settings) -> AsyncIterator[Postgres]:
+    """The pool of a worker process."""
+    this = Postgres(worker_settings.database_url, name="tests", schema="projections")
+    await this.open()
+    yield this
+    await this.close()
+
+
+@pytest.fixture
+async def worker(worker_settings: Settings) -> AsyncIterator[Worker]:
+    """A running worker: relay and projections."""
+    this = Worker(worker_settings)
+    async with working(this):
+        yield this

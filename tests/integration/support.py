@@ -1,0 +1,220 @@
+"""What the tests of the store, the relay, the projections and the processes share."""
+
+import asyncio
+import inspect
+import os
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from keyfold.app.access import Caller
+from keyfold.app.keys import NewKey
+from keyfold.app.onboarding import Visit
+from keyfold.app.ports import Entry, StreamMovedError, Write
+from keyfold.app.views import RedemptionView
+from keyfold.app.work import Cause
+from keyfold.domain import ids
+from keyfold.domain.integration import NewIntegration
+from keyfold.domain.partner import Invitation
+from keyfold.domain.record import Actor, Event, Record, encode
+from keyfold.domain.refusals import Refusal
+from keyfold.store.journal import PostgresJournal
+from keyfold.store.projections import PROJECTIONS
+from keyfold.store.projections.rebuild import Verified, verify
+from keyfold.web.services import Services
+from keyfold.worker.worker import Worker
+
+ACTOR = Actor(kind="operator", id="tests")
+CAUSE = Cause(ACTOR, "req_tests")
+
+
+async def wait_until(true: Callable[[], Any], seconds: float = 10.0, every: float = 0.02) -> None:
+    """Waits for a condition, a plain one or one to await."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while True:
+        held = true()
+        if inspect.isawaitable(held):
+            held = await held
+        if held:
+            return
+        assert asyncio.get_running_loop().time() < deadline, f"not within {seconds} s: {true}"
+        await asyncio.sleep(every)
+
+
+@asynccontextmanager
+async def connected(url: str, **settings: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection for a test's own statements."""
+    connection = await asyncpg.connect(url, server_settings=settings)
+    try:
+        yield connection
+    finally:
+        await connection.close(timeout=5)
+
+
+async def value(url: str, statement: str, *arguments: Any) -> Any:
+    async with connected(url) as connection:
+        return await connection.fetchval(statement, *arguments)
+
+
+async def rows(url: str, statement: str, *arguments: Any) -> list[tuple[Any, ...]]:
+    async with connected(url) as connection:
+        return [tuple(row) for row in await connection.fetch(statement, *arguments)]
+
+
+def new_id(prefix: str) -> str:
+    return ids.new_id(prefix, datetime.now(UTC), os.urandom(ids.ENTROPY))
+
+
+def entry(stream: str, version: int, text: str | None = None) -> Entry:
+    """An entry whose record is any JSON: enough for the store, which doesn't read it."""
+    return Entry(stream, version, text or f'{{"stream":"{stream}","version":{version}}}')
+
+
+def record(stream: str, version: int, event: Event, /, **changes: Any) -> Entry:
+    """An entry with a real record, but for what `changes` says."""
+    made = Record(
+        id=new_id("evt"),
+        stream=stream,
+        version=version,
+        type=event.type,
+        time=datetime.now(UTC),
+        actor=ACTOR,
+        correlation_id="req_tests",
+        data=msgspec.Raw(encode(event)),
+    )
+    return Entry(stream, version, encode(msgspec.structs.replace(made, **changes)).decode())
+
+
+async def append(journal: PostgresJournal, *entries: Entry) -> int:
+    return await journal.append(Write(entries=list(entries)))
+
+
+async def assert_gapless(url: str) -> int:
+    """Every position once, every stream's versions once and in the log's order. Gives the head."""
+    log = await rows(url, "SELECT position, stream, version FROM keyfold.log ORDER BY position")
+    assert [position for position, _, _ in log] == list(range(1, len(log) + 1))
+    versions: dict[str, int] = {}
+    for _, stream, version in log:
+        assert version == versions.get(stream, 0) + 1
+        versions[stream] = version
+    return len(log)
+
+
+async def cursors(url: str) -> dict[str, int]:
+    return dict(await rows(url, "SELECT projection, position FROM projections.cursors"))
+
+
+async def projected(url: str, *, seconds: float = 15.0) -> int:
+    """Waits until every projection is at the head of the log, and gives it."""
+
+    async def current() -> bool:
+        head = await value(url, "SELECT coalesce(max(position), 0) FROM keyfold.log")
+        return set((await cursors(url)).values()) == {head}
+
+    await wait_until(current, seconds)
+    return int(await value(url, "SELECT coalesce(max(position), 0) FROM keyfold.log"))
+
+
+async def verified(worker_url: str) -> dict[str, Verified]:
+    """Every projection compared with its rebuild."""
+    return {name: await verify(worker_url, each, lambda *_: None) for name, each in PROJECTIONS.items()}
+
+
+async def assert_projections_equal_a_rebuild(worker_url: str) -> None:
+    for name, outcome in (await verified(worker_url)).items():
+        assert outcome.differences == [], name
+
+
+@asynccontextmanager
+async def working(worker: Worker) -> AsyncIterator[asyncio.Task[None]]:
+    """A worker that runs in this process."""
+    task = asyncio.create_task(worker.run())
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+class Life:
+    """A workspace in which things happen: commands carried out by the application, on the real store."""
+
+    def __init__(self, services: Services, seed: int = 1) -> None:
+        self.services = services
+        self.partners: list[str] = []
+        self.links: list[tuple[str, str]] = []
+        self.keys: list[str] = []
+        self._random = random.Random(seed)
+        self._numbers = count(1)
+        self.manager: Caller
+        self.inviter: Caller
+
+    async def begin(self) -> "Life":
+        made = (await self.services.workspaces.found(CAUSE, "Acme", NewIntegration(name="Shop"))).view
+        self.manager = Caller(cause=CAUSE, workspace_id=made.workspace_id, is_owner=True)
+        self.inviter = Caller(cause=CAUSE, workspace_id=made.workspace_id, integration_id=made.integration.id)
+        return self
+
+    async def invite(self, **metadata: Any) -> str:
+        """A new partner's link token."""
+        invitation = Invitation(app_name=f"App {next(self._numbers)} ☂", metadata=metadata)
+        answer = await self.services.onboarding.invite(self.inviter, invitation)
+        token = answer.view.url.partition("#")[2]
+        self.partners.append(answer.view.id)
+        self.links.append((answer.view.id, token))
+        return token
+
+    async def redeem(self, token: str) -> RedemptionView:
+        opened = await self.services.onboarding.redeem(token, Visit("127.0.0.1", "req_tests"))
+        self.keys += [key.id for key in opened.answer.view.keys]
+        return opened.answer.view
+
+    async def onboard(self) -> RedemptionView:
+        return await self.redeem(await self.invite())
+
+    async def revoke(self, key_id: str) -> None:
+        await self.services.keys.revoke(self.manager, key_id, "a test")
+
+    async def offboard(self, partner_id: str) -> None:
+        await self.services.partners.offboard(self.manager, partner_id, "a test")
+
+    async def issue(self) -> str:
+        wanted = NewKey(kind="account", name=f"Key {next(self._numbers)}", role="viewer")
+        issued = await self.services.keys.issue(self.manager, wanted)
+        self.keys.append(issued.view.id)
+        return issued.view.id
+
+    async def do_something(self) -> None:
+        """One command at random; some are refused, as in life."""
+        choice = self._random.choice
+        tree = {"n": [1, -0.0, 1e22, 2**53 + 1, None, True], "ä\u2028": {"b": "\u0000\n\"'\\ 🗝"}}
+        doing: list[Callable[[], Awaitable[object]]] = [self.issue, self.onboard, lambda: self.invite(**tree)]
+        if self.links:
+            doing.append(lambda: self.redeem(choice(self.links)[1]))
+            doing.append(lambda: self.offboard(choice(self.partners)))
+        if self.keys:
+            doing += [lambda: self.revoke(choice(self.keys))] * 2
+        try:
+            await choice(doing)()
+        except Refusal:
+            return
+
+    async def go_on(self, commands: int, at_once: int = 4) -> None:
+        """So many random commands, some at the same time."""
+        for _ in range(commands // at_once):
+            await asyncio.gather(*[self.do_something() for _ in range(at_once)])
+
+
+async def moved(appending: Awaitable[int]) -> bool:
+    """Whether the append was refused as a conflict."""
+    try:
+        await appending
+    except StreamMovedError:
+        return True
+    return False

@@ -1,0 +1,1 @@
+"""What needs nothing but the code: the deciders, ids, tokens, permissions, records, the vault, settings, problems."""

@@ -1,0 +1,131 @@
+"""The benchmarks' arithmetic and tables. How fast anything is, no test says."""
+
+import json
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from bench.catalogue import GROUPS, ROWS
+from bench.load import request
+from bench.measure import Bound, Outcome, Row, compared, interleaved, percentile, ratio
+from bench.report import as_json, as_markdown, target
+
+_MACHINE = {"CPU": "two cores of something", "Postgres": "18.4"}
+
+
+def _row(*bounds: Bound) -> Row:
+    return Row(name="append-32", what="append", against="pgbench", bounds=bounds)
+
+
+def test_every_row_names_its_target() -> None:
+    for row in ROWS.values():
+        assert row.bounds, row.name
+        for bound in row.bounds:
+            assert (bound.least is None) != (bound.most is None), row.name
+        assert target(row.bounds), row.name
+
+
+def test_a_row_has_one_group_and_a_name_of_its_own() -> None:
+    assert len(ROWS) == sum(len(rows) for rows in GROUPS.values())
+    assert all(name == row.name for name, row in ROWS.items())
+
+
+def test_a_row_that_is_compared_says_with_what() -> None:
+    for row in ROWS.values():
+        is_compared = any(bound.figure == "ratio" for bound in row.bounds)
+        assert is_compared == (row.against != "-"), row.name
+
+
+def test_the_ratio_is_the_median_of_the_rounds_ratios() -> None:
+    # the machine was ten times slower in the second round, for both
+    assert ratio([200.0, 20.0, 330.0], [100.0, 10.0, 110.0]) == 2.0
+
+
+def test_an_outcome_shows_the_median_of_each_side() -> None:
+    outcome = compared("append-32", [1.0, 9.0, 3.0], [2.0, 3.0, 4.0])
+    assert (outcome.our_median, outcome.their_median) == (3.0, 3.0)
+    assert outcome.figures == {"ratio": 0.75, "rate": 3.0}
+
+
+def test_sides_of_unequal_rounds_are_not_compared() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        ratio([1.0, 2.0], [1.0])
+
+
+@pytest.mark.parametrize(("share", "value"), [(0.5, 50), (0.99, 99), (1, 100), (0.001, 1)])
+def test_a_percentile_is_a_value_that_occurred(share: float, value: int) -> None:
+    assert percentile(list(range(100, 0, -1)), share) == value
+
+
+def test_a_bound_includes_its_number() -> None:
+    assert Bound("ratio", least=1.2).holds(1.2)
+    assert not Bound("ratio", least=1.2).holds(1.19)
+    assert Bound("p99", most=50).holds(50)
+    assert not Bound("p99", most=50).holds(50.1)
+
+
+def test_a_row_is_met_when_all_its_bounds_hold() -> None:
+    outcome = Outcome(row="append-32", figures={"ratio": 0.3, "rate": 70_000})
+    assert outcome.is_met(_row(Bound("ratio", least=0.25)))
+    assert not outcome.is_met(_row(Bound("ratio", least=0.25), Bound("rate", least=80_000)))
+
+
+def test_a_skipped_row_is_neither_met_nor_missed() -> None:
+    assert Outcome(row="append-32", skipped="not installed").is_met(_row(Bound("ratio", least=1))) is None
+
+
+async def test_sides_take_turns_and_the_first_round_does_not_count() -> None:
+    calls: list[str] = []
+
+    def side(name: str) -> Callable[[], Awaitable[float]]:
+        async def run() -> float:
+            calls.append(name)
+            return float(len(calls))
+
+        return run
+
+    figures = await interleaved({"ours": side("ours"), "theirs": side("theirs")}, rounds=2)
+    assert calls == ["ours", "theirs", "theirs", "ours", "ours", "theirs"]
+    assert figures == {"ours": [4.0, 5.0], "theirs": [3.0, 6.0]}
+
+
+def test_targets_read_like_the_design() -> None:
+    times = "\N{MULTIPLICATION SIGN}"
+    assert target([Bound("ratio", least=1.2)]) == f"≥ 1.2 {times}"
+    assert target([Bound("ratio", least=0.25), Bound("rate", least=80_000)]) == f"≥ 0.25 {times}, ≥ 80,000/s"
+    assert target([Bound("p50", most=10), Bound("p99", most=50)]) == "p50 ≤ 10 ms, p99 ≤ 50 ms"
+    assert target([Bound("seconds", most=2.5)]) == "≤ 2.5 s"
+
+
+def test_the_table_has_a_line_for_each_row_and_says_what_was_skipped() -> None:
+    outcomes = [
+        compared("append-32", [30_000.0, 26_000.0, 24_000.0], [20_000.0, 20_000.0, 20_000.0]),
+        compared("append-1", [1_000.0], [4_000.0]),
+        Outcome(row="append-emmett", skipped="emmett is not installed"),
+        Outcome(row="visible", unit="ms", ours=[1.0, 3.0], figures={"p50": 3.2, "p99": 7.04}),
+    ]
+    text = as_markdown(_MACHINE, outcomes)
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert text.startswith("- CPU: two cores of something\n- Postgres: 18.4\n\n|")
+    assert len({line.count("|") for line in lines}) == 1
+    assert [line.rsplit("|", 2)[1].strip() for line in lines[2:]] == ["yes", "**no**", "skipped", "yes"]
+    assert "| 26,000/s |" in lines[2]
+    assert "| 1.30 " in lines[2]
+    assert "| p50 3.2 ms, p99 7.0 ms |" in lines[5]
+    assert "Skipped append-emmett: emmett is not installed" in text
+
+
+def test_machines_get_every_rounds_figure() -> None:
+    outcomes = [compared("append-1", [1.0, 2.0], [4.0, 4.0]), Outcome(row="up-cold", skipped="no such command")]
+    read = json.loads(as_json(_MACHINE, outcomes))
+    assert read["machine"] == _MACHINE
+    first, second = read["rows"]
+    assert (first["ours"], first["theirs"], first["figures"]["ratio"], first["met"]) == ([1, 2], [4, 4], 0.375, False)
+    assert first["bounds"] == [{"figure": "ratio", "least": 0.4, "most": None}]
+    assert (second["met"], second["skipped"]) == (None, "no such command")
+
+
+def test_a_request_counts_the_bytes_of_its_body() -> None:
+    head, _, body = request("POST", "/x", {"Authorization": "Bearer k"}, '{"ü": 1}').partition("\r\n\r\n")
+    assert head.startswith("POST /x HTTP/1.1\r\n")
+    assert f"Content-Length: {len(body.encode())}" in head
