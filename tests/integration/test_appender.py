@@ -45,7 +45,7 @@ async def test_what_waits_meanwhile_goes_into_one_call(
     """And in the order in which it was asked for."""
     sizes: list[int] = []
 
-    def counted(writes: list[Write]) -> tuple[list[Any], ...]:
+    def counted(writes: list[Write]) -> tuple[list[Any] | None, ...]:
         sizes.append(len(writes))
         return arguments(writes)
 
@@ -148,17 +148,17 @@ async def test_a_poisonous_record_hurts_only_its_own_command(
 async def test_whoever_gives_up_behind_a_poisonous_record_is_not_appended(
     journal: PostgresJournal, database: Database
 ) -> None:
-    """The batch was refused and is taken apart one by one: who left meanwhile is left out."""
+    """The batch was refused and is taken apart one by one: who leaves meanwhile is left out."""
     async with nobody_can_append(database):
         first = asyncio.create_task(append(journal, entry("first", 1)))
         await somebody_waits(database)
-        waiting = [entry("bad", 1, "{"), entry("s", 1), entry("t", 1)]
-        bad, slow, gave_up = [asyncio.create_task(append(journal, each)) for each in waiting]
+        waiting = [entry("bad", 1, "{"), *[entry(f"s{n}", 1) for n in range(20)], entry("gave up", 1)]
+        bad, *slow, gave_up = [asyncio.create_task(append(journal, each)) for each in waiting]
         await asyncio.sleep(0)
         bad.add_done_callback(lambda _: gave_up.cancel())
-    await asyncio.gather(first, bad, slow, gave_up, return_exceptions=True)
-    assert await append(journal, entry("last", 1)) == 3
-    assert await streams(database) == ["first", "s", "last"]
+    await asyncio.gather(first, bad, *slow, gave_up, return_exceptions=True)
+    assert await append(journal, entry("last", 1)) == 22
+    assert "gave up" not in await streams(database)
 
 
 async def test_each_commit_is_announced_with_its_last_position(postgres: Postgres) -> None:

@@ -1,5 +1,6 @@
 """The event store as the application sees it: one object for append, load and what lies beside the log."""
 
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple, TypeVar
 
@@ -12,6 +13,9 @@ from keyfold.store.queries import query
 from keyfold.store.streams import Streams
 
 S = TypeVar("S")
+
+CAPACITY = 50_000
+"""Digests that are remembered."""
 
 
 class Logged(NamedTuple):
@@ -31,6 +35,7 @@ class PostgresJournal:
         self._streams = Streams(postgres)
         self._appender = Appender(postgres, on_append=on_append)
         self._digests: Grouped[Digest] = Grouped(self._fetch_digests)
+        self._known_digests: OrderedDict[str, Digest] = OrderedDict()
 
     async def load(self, aggregate: Aggregate[S], stream: str) -> Loaded[S]:
         return await self._streams.load(aggregate, stream)
@@ -39,7 +44,8 @@ class PostgresJournal:
         return await self._appender.append(write)
 
     async def digest(self, of: str) -> Digest | None:
-        return await self._digests.get(of)
+        known = self._known_digests.get(of)
+        return known or await self._digests.get(of)
 
     async def replay(self, replay: bytes) -> Replay | None:
         row = await self._postgres.fetchrow(query("replay"), replay)
@@ -53,7 +59,11 @@ class PostgresJournal:
 
     async def _fetch_digests(self, ids: list[str]) -> dict[str, Digest]:
         rows = await self._postgres.fetch(query("digests"), ids)
-        return {row["id"]: Digest(row["id"], row["pepper"], row["digest"]) for row in rows}
+        found = {row["id"]: Digest(row["id"], row["pepper"], row["digest"]) for row in rows}
+        self._known_digests |= found  # a digest never changes; whether its key is still good is in the key's stream
+        while len(self._known_digests) > CAPACITY:
+            self._known_digests.popitem(last=False)
+        return found
 
 
 async def read_log(
