@@ -4,7 +4,7 @@ Every name begins with `KEYFOLD_`; `keyfold up` sets them all by itself.
 """
 
 import base64
-import binascii
+import re
 from collections.abc import Mapping
 
 import msgspec
@@ -68,20 +68,26 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     try:
         return msgspec.convert(given, Settings, strict=False, dec_hook=_keep)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"A KEYFOLD_… variable can't be read: {error}") from None
+        expected, _, name = str(error).partition(" - at `$.")
+        raise SettingsError(f"KEYFOLD_{name.rstrip('`').upper()} can't be read: {expected}") from None
 
 
 def read_peppers(text: str) -> dict[int, Secret]:
     """`1:<base64>,2:<base64>` as versioned peppers of at least 32 bytes."""
-    peppers = {}
+    peppers: dict[int, Secret] = {}
     for part in text.split(","):
         version, _, encoded = part.strip().partition(":")
         try:
             value = base64.b64decode(encoded, validate=True)
-        except binascii.Error:
+        except ValueError:
             value = b""
-        if not version.isdecimal() or len(value) < 32:
-            raise SettingsError("KEYFOLD_PEPPERS takes <version>:<base64 of 32 bytes or more>, separated by commas.")
+        if not re.fullmatch("[1-9][0-9]{0,3}", version) or len(value) < 32:
+            raise SettingsError(
+                "KEYFOLD_PEPPERS takes <version>:<base64 of 32 bytes or more>, separated by commas, "
+                "with versions from 1 to 9999."
+            )
+        if int(version) in peppers:
+            raise SettingsError(f"KEYFOLD_PEPPERS has version {version} twice.")
         peppers[int(version)] = Secret(value)
     return peppers
 

@@ -114,6 +114,16 @@ async def test_nobody_issues_a_key_with_more_than_they_have(workspace: Tenant) -
             assert answer.status_code == (201 if wanted in issuable else 403), (role, wanted)
 
 
+async def test_only_an_owner_revokes_an_owners_key(workspace: Tenant) -> None:
+    owner = (await issue(workspace, kind="account", role="owner")).json()["data"]
+    admin = (await issue(workspace, kind="account", role="admin")).json()["data"]
+    path = f"/api/v1/keys/{owner['id']}/revoke"
+    refused = await workspace.api.post(path, json={"reason": "coup"}, headers=bearer(admin["secret"]))
+    problem(refused, 403, "permission-missing")
+    assert (await workspace.verdict(owner["secret"]))["valid"]
+    assert (await revoke(workspace, owner["id"])).status_code == 200
+
+
 async def test_a_key_manager_still_issues_keys_to_partners(workspace: Tenant) -> None:
     partner_id, _ = await workspace.onboard()
     body = {"name": "x", "kind": "service", "partnerId": partner_id, "environment": "dev"}

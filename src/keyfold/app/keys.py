@@ -62,6 +62,8 @@ class Keys:
         async def command(work: Work) -> KeyView:
             this = await work.load(KEY, key_id)
             caller.demand_sight(KEY.word, this)
+            if this.role == "owner" and not caller.is_owner:
+                raise Forbidden("Only an owner can revoke an owner's key.")
             return KeyView.of(work.append(KEY, key_id, key.decide(this, key.RevokeKey(reason))), work.now)
 
         return await self._office.carry_out(caller.cause, KeyView, command)

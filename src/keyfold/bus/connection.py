@@ -37,10 +37,9 @@ class Bus:
         self._keeper = asyncio.create_task(self._keep_connected(), name="nats")
 
     async def stop(self) -> None:
-        if self._keeper is not None:
-            self._keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._keeper
+        while self._keeper is not None and not self._keeper.done():
+            self._keeper.cancel()  # more than once: while it connects, nats-py's own wait_for can swallow one
+            await asyncio.wait({self._keeper}, timeout=0.5)
         if self._client is not None:
             with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
                 await self._client.close()
