@@ -1,0 +1,49 @@
+"""A system of real processes, and how long to torment it: `pytest tests/faults --rounds 100`."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from conftest import Database, make_settings, settings_of_worker
+from keyfold.cli.embedded import Nats
+from keyfold.cli.embedded import Postgres as Server
+from keyfold.settings import Settings
+from keyfold.store.migrate import migrate
+
+from .system import System, running_system
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--rounds", type=int, default=None, help="how many times the processes are killed")
+
+
+@pytest.fixture
+def rounds(request: pytest.FixtureRequest) -> int:
+    """Few, unless asked: the option is only known when this folder is named."""
+    return int(request.config.getoption("rounds", default=None) or 4)
+
+
+@pytest.fixture
+async def system(
+    settings: Settings, worker_settings: Settings, nats_server: Nats, database: Database, tmp_path: Path
+) -> AsyncIterator[System]:
+    """One API and one worker, on a Postgres that nobody harms."""
+    async with running_system(settings, worker_settings, nats_server, database, tmp_path) as this:
+        yield this
+
+
+@pytest.fixture
+async def mortal_system(nats_server: Nats, tmp_path: Path) -> AsyncIterator[System]:
+    """The same on a Postgres of its own, to stop and kill: a durable one, which keeps what it has committed."""
+    server = Server(tmp_path / "postgres")
+    await server.start()
+    try:
+        database = Database(server, "postgres")
+        await migrate(database.admin_url, {})
+        settings = make_settings(database, nats_server)
+        of_worker = settings_of_worker(settings, nats_server)
+        async with running_system(settings, of_worker, nats_server, database, tmp_path) as this:
+            yield this
+    finally:
+        await server.stop()

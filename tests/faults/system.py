@@ -1,0 +1,174 @@
+"""`keyfold api` and `keyfold worker` as processes, each with its log, to be killed and started again."""
+
+import base64
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import httpx
+import msgspec
+
+from conftest import Database
+from integration.support import (
+    CAUSE,
+    assert_gapless,
+    assert_projections_equal_a_rebuild,
+    projected,
+    wait_until,
+)
+from keyfold.app.workspaces import FoundedView
+from keyfold.cli.embedded import Nats
+from keyfold.cli.embedded.nats import free_port
+from keyfold.domain.integration import NewIntegration
+from keyfold.settings import Settings
+from keyfold.web.services import Services
+
+
+def environment(settings: Settings, port: int) -> dict[str, str]:
+    """The settings as the variables that a process reads."""
+    given = {name: str(value) for name, value in msgspec.structs.asdict(settings).items()}
+    given["port"] = str(port)
+    given["log_level"] = "debug"
+    given["peppers"] = ",".join(
+        f"{version}:{base64.b64encode(pepper.reveal).decode()}" for version, pepper in settings.peppers.items()
+    )
+    return {f"KEYFOLD_{name.upper()}": value for name, value in given.items()}
+
+
+class Process:
+    """`python -m keyfold WHAT`, on a port that stays the same."""
+
+    def __init__(self, what: str, settings: Settings, folder: Path) -> None:
+        self.what = what
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = folder / f"{what}-{self.port}.log"
+        self._settings = settings
+        self._environment = environment(settings, self.port)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._output: BinaryIO | None = None
+
+    def twin(self) -> "Process":
+        """Another of its kind, not started."""
+        return Process(self.what, self._settings, self.log.parent)
+
+    def start(self) -> None:
+        self._output = self._output or self.log.open("ab")
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-m", "keyfold", self.what],
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+        )
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None
+        return self._process
+
+    @property
+    def runs(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def kill(self) -> None:
+        """SIGKILL: no goodbye."""
+        self.process.kill()
+        self.process.wait()
+
+    def ask_to_stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+    async def ended(self, seconds: float = 10) -> int:
+        """Its exit status, once it has ended by itself."""
+        await wait_until(lambda: not self.runs, seconds)
+        return self.process.wait()
+
+    async def answers(self, path: str = "/health/live") -> int | None:
+        """The status that it answers with, None when it doesn't."""
+        with suppress(httpx.HTTPError):
+            async with httpx.AsyncClient(base_url=self.url, timeout=5) as client:
+                return (await client.get(path)).status_code
+        return None
+
+    async def is_live(self) -> bool:
+        assert self.runs, self.log.read_text()[-4_000:]
+        return await self.answers() == 200
+
+    def close(self) -> None:
+        if self.runs:
+            self.kill()
+        if self._output is not None:
+            self._output.close()
+
+
+class System:
+    """An API, a worker, and a workspace to work in."""
+
+    def __init__(
+        self, api: Process, worker: Process, nats: Nats, database: Database, settings: Settings, founded: FoundedView
+    ) -> None:
+        self.api = api
+        self.worker = worker
+        self.nats = nats
+        self.database = database
+        self.settings = settings
+        self.founded = founded
+        self.owner = {"Authorization": f"Bearer {founded.account_key.secret}"}
+        self.inviter = {"Authorization": f"Bearer {founded.integration_key.secret}"}
+
+    @property
+    def processes(self) -> list[Process]:
+        return [self.api, self.worker]
+
+    def client(self, timeout: float = 10) -> httpx.AsyncClient:
+        return httpx.AsyncClient(base_url=self.api.url, timeout=timeout)
+
+    async def ready(self, seconds: float = 20) -> None:
+        """Waits until the API says that everything is well."""
+
+        async def said() -> bool:
+            assert all(each.runs for each in self.processes), "a process has ended"
+            return await self.api.answers("/health/ready") == 200
+
+        await wait_until(said, seconds, every=0.05)
+
+    async def assert_sound(self, seconds: float = 20) -> None:
+        """No gap in the log, and projections that catch up by themselves to what a rebuild would give."""
+        await assert_gapless(self.database.admin_url)
+        await projected(self.database.admin_url, seconds=seconds)
+        await assert_projections_equal_a_rebuild(self.database.worker_url)
+
+
+@asynccontextmanager
+async def running_system(
+    settings: Settings, of_worker: Settings, nats: Nats, database: Database, folder: Path
+) -> AsyncIterator[System]:
+    services = Services(settings)
+    await services.postgres.open()
+    founded = (await services.workspaces.found(CAUSE, "Acme", NewIntegration(name="Shop"))).view
+    await services.close()
+    api, worker = Process("api", settings, folder), Process("worker", of_worker, folder)
+    try:
+        for each in (api, worker):
+            each.start()
+        system = System(api, worker, nats, database, settings, founded)
+        await system.ready()
+        yield system
+    finally:
+        for each in (api, worker):
+            each.close()
+
+
+async def onboard(system: System, client: httpx.AsyncClient) -> dict[str, Any]:
+    """What a redemption answers, of a new partner."""
+    invited = await client.post("/api/v1/external/partner", json={}, headers=system.inviter)
+    assert invited.status_code == 201, invited.text
+    token = invited.json()["data"]["url"].partition("#")[2]
+    redeemed = await client.post("/api/v1/onboarding/redeem", json={"token": token})
+    assert redeemed.status_code == 201, redeemed.text
+    return {**redeemed.json()["data"], "token": token, "cookies": [*redeemed.cookies.values()]}

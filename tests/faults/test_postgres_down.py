@@ -1,0 +1,122 @@
+"""Postgres stopped: 503 within two seconds, never a hang, never a false `valid`; and afterwards all is well."""
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import httpx
+import psutil
+
+from integration.support import wait_until
+
+from .load import Load
+from .system import System, onboard
+
+LIMIT = 2.0
+
+
+def signal_all(system: System, number: signal.Signals) -> None:
+    """The server with all of its sessions, as on a machine that hangs."""
+    process = system.database.server.process
+    assert process is not None
+    top = psutil.Process(process.pid)
+    for each in (top, *top.children(recursive=True)):
+        each.send_signal(number)
+
+
+async def timed(asking: Any) -> tuple[float, httpx.Response]:
+    began = time.monotonic()
+    answer: httpx.Response = await asking
+    return time.monotonic() - began, answer
+
+
+async def ask_everything(system: System, client: httpx.AsyncClient, partner: dict[str, Any]) -> None:
+    """Verify, commands and reads at the same time: each must be refused, properly and soon."""
+    key = partner["keys"][0]
+    requests = {
+        "verify": client.post("/api/v1/keys/verify", json={"key": key["secret"]}, headers=system.owner),
+        "verify a wrong one": client.post("/api/v1/keys/verify", json={"key": "kf_x"}, headers=system.owner),
+        "invite": client.post("/api/v1/external/partner", json={}, headers=system.inviter),
+        "preview": client.post("/api/v1/onboarding/preview", json={"token": partner["token"]}),
+        "redeem": client.post("/api/v1/onboarding/redeem", json={"token": partner["token"]}),
+        "revoke": client.post(f"/api/v1/keys/{key['id']}/revoke", json={"reason": "r"}, headers=system.owner),
+        "read": client.get(f"/api/v1/keys/{key['id']}", headers=system.owner),
+        "list": client.get("/api/v1/keys", headers=system.owner),
+        "audit": client.get("/api/v1/audit/events", headers=system.owner),
+    }
+    ready = asyncio.create_task(timed(client.get("/health/ready")))
+    outcomes = await asyncio.gather(*[timed(each) for each in requests.values()])
+    for name, (seconds, answer) in zip(requests, outcomes, strict=True):
+        assert answer.status_code == 503, (name, answer.text)
+        assert answer.headers["content-type"].startswith("application/problem+json"), name
+        assert answer.json()["code"] == "unavailable", name
+        assert "valid" not in answer.json().get("data", {}), name
+        assert seconds < LIMIT, name
+    seconds, answer = await ready
+    assert (answer.status_code, seconds < LIMIT) == (503, True)
+    assert (await client.get("/health/live")).status_code == 200
+
+
+@asynccontextmanager
+async def without_postgres(system: System, how: str) -> AsyncIterator[None]:
+    if how == "SIGKILL":
+        system.database.server.kill()
+    else:
+        signal_all(system, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        if how == "SIGKILL":
+            await system.database.server.start()
+        else:
+            signal_all(system, signal.SIGCONT)
+
+
+async def test_without_postgres_everything_is_503_within_two_seconds_and_later_well_again(
+    mortal_system: System,
+) -> None:
+    """Killed, and then stopped with everybody's connections open: the second is where things hang."""
+    system = mortal_system
+    async with system.client() as client:
+        for how in ("SIGKILL", "SIGSTOP"):
+            partner = await onboard(system, client)
+            assert await code_of(system, client, partner) == "valid"
+            async with without_postgres(system, how):
+                for _ in range(2):
+                    await ask_everything(system, client, partner)
+            await wait_until(partial(is_well_again, system, client, partner))
+            await onboard(system, client)
+            await system.ready()
+    assert all(each.runs for each in system.processes)
+    await system.assert_sound()
+
+
+async def code_of(system: System, client: httpx.AsyncClient, partner: dict[str, Any]) -> str:
+    body = {"key": partner["keys"][0]["secret"]}
+    answer = (await client.post("/api/v1/keys/verify", json=body, headers=system.owner)).json()
+    return str(answer["code"] if "code" in answer else answer["data"]["code"])
+
+
+async def is_well_again(system: System, client: httpx.AsyncClient, partner: dict[str, Any]) -> bool:
+    """It was asked to be revoked, and nobody knows whether that was done: either may be the truth now."""
+    code = await code_of(system, client, partner)
+    assert code in ("valid", "revoked", "unavailable")
+    return code != "unavailable"
+
+
+async def test_under_load_a_postgres_that_crashes_loses_nothing_that_was_answered(mortal_system: System) -> None:
+    """The postmaster is killed while commands are under way; callers repeat theirs."""
+    load = Load(mortal_system)
+    for _ in range(2):
+        await load.more(40)
+        mortal_system.database.server.kill()
+        await mortal_system.database.server.start()
+    await load.more(40)
+    await load.stop()
+    await load.assert_done_once()
+    await mortal_system.assert_sound()
+    assert load.refused
