@@ -111,7 +111,7 @@ async def test_a_request_that_nobody_answers_is_noticed(
 ) -> None:
     """The consumer vanished while there was no request at it: the next one finds nobody."""
     await reader.open(0)
-    reader._next += "_of_another"
+    reader._consumer += "_of_another"
     await reader._ask()
     await wait_until(lambda: not reader.is_open, 3)
 

@@ -81,7 +81,7 @@ class Bus:
                 for subject, handler in self._handlers:
                     await client.subscribe(subject, cb=handler)
                 await closed.wait()
-            except (nats.errors.Error, OSError, TimeoutError) as error:
+            except Exception as error:  # noqa: BLE001  # whatever it was, without a connection there is no going on
                 log.warning("nats.unreachable", error=type(error).__name__)
             finally:
                 with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):

@@ -89,7 +89,7 @@ class LifecycleReader:
         self._heard = 0.0
         self._generation = -1
         self._subscription: Subscription | None = None
-        self._next = ""
+        self._consumer = ""
 
     @property
     def is_open(self) -> bool:
@@ -105,15 +105,20 @@ class LifecycleReader:
         inbox = client.new_inbox()
         self._subscription = await client.subscribe(inbox, cb=self._on_message)
         consumer = await js.add_consumer(LIFECYCLE, _consumer(after + 1))
-        self._next = f"$JS.API.CONSUMER.MSG.NEXT.{LIFECYCLE}.{consumer.name}"
+        self._consumer = consumer.name
         self._inbox = inbox
         self._owed = 0
         self._heard = asyncio.get_running_loop().time()
         await self._ask()
 
     async def close(self) -> None:
+        consumer, self._consumer = self._consumer, ""
         subscription, self._subscription, self._generation = self._subscription, None, -1
         self._arrived.clear()
+        if consumer and self._bus.is_connected:
+            # by itself it would go after a minute, and until then they could add up
+            with contextlib.suppress(nats.errors.Error):
+                await self._bus.jetstream().delete_consumer(LIFECYCLE, consumer)
         if subscription is not None:
             # also while disconnected: it would be subscribed again with the connection, and deliver beside the next one
             with contextlib.suppress(nats.errors.Error):
@@ -136,7 +141,8 @@ class LifecycleReader:
     async def _ask(self) -> None:
         request = {"batch": PULL, "expires": 30 * _SECOND, "idle_heartbeat": 5 * _SECOND}
         self._owed += PULL
-        await self._bus.client.publish(self._next, json.dumps(request).encode(), reply=self._inbox)
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{LIFECYCLE}.{self._consumer}"
+        await self._bus.client.publish(subject, json.dumps(request).encode(), reply=self._inbox)
 
     async def _on_message(self, message: Msg) -> None:
         self._heard = asyncio.get_running_loop().time()

@@ -12,6 +12,9 @@ from keyfold.domain.refusals import Unavailable
 PATIENCE = 1.5
 """Seconds that a caller waits for Postgres at the most; the answer 503 is due within two."""
 
+LONGEST = 30.0
+"""Seconds that any statement takes at the most, a projection's batch for instance: longer means nobody is there."""
+
 OUTAGE = (
     OSError,
     TimeoutError,
@@ -53,7 +56,12 @@ class Postgres:
 
     async def open(self) -> None:
         self._pool = await asyncpg.create_pool(
-            self.url, min_size=0, max_size=self._size, timeout=PATIENCE, server_settings=self._session
+            self.url,
+            min_size=0,
+            max_size=self._size,
+            timeout=PATIENCE,
+            command_timeout=LONGEST,
+            server_settings=self._session,
         )
 
     async def close(self) -> None:

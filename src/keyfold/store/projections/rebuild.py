@@ -97,10 +97,11 @@ async def _catch_up(
 
 
 async def _finish_indexes(connection: asyncpg.Connection, projection: Projection) -> None:
-    """Indexes that no constraint made, built at the end, when that is cheapest."""
+    """Indexes that no constraint made, built at the end, when that is cheapest, and what the planner wants to know."""
     for table in projection.tables:
         for (definition,) in await connection.fetch(query("indexes"), f"projections.{table}"):
             await connection.execute(definition.replace(" ON projections.", " ON projections_next.", 1))
+        await connection.execute(f"ANALYZE projections_next.{table}")
 
 
 async def _hold_cursor(connection: asyncpg.Connection, projection: Projection) -> int:
