@@ -41,13 +41,13 @@ class Caller(msgspec.Struct, frozen=True):
             return True
         return self.integration_id in (state.id, getattr(state, "integration_id", None))
 
-    def narrowed(self, filters: dict[str, str | None]) -> dict[str, str | None]:
-        """A list's filters, within what the caller sees."""
+    def narrowed(self, filters: dict[str, str | None], column: str) -> dict[str, str | None]:
+        """A list's filters, within what the caller sees; `column` is where the list has the integration's id."""
         if self.integration_id is None:
             return filters
-        if filters.get("integration_id") not in (None, self.integration_id):
-            raise NotFound.of("integration", str(filters["integration_id"]))
-        return {**filters, "integration_id": self.integration_id}
+        if filters.get(column) not in (None, self.integration_id):
+            raise NotFound.of("integration", str(filters[column]))
+        return {**filters, column: self.integration_id}
 
     def demand_sight(self, word: str, state: Tenanted) -> None:
         """Raises `NotFound` for what is not the caller's, exactly as for what doesn't exist."""

@@ -1,18 +1,19 @@
 """What all controllers share: envelopes, limits of what clients send, and how lists are asked for."""
 
+from collections.abc import Callable
+from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 from litestar import Request, Response
 from litestar.params import QueryParameter
 
-from keyfold.app.access import Caller
 from keyfold.app.work import Answer
 from keyfold.domain import ids
-from keyfold.domain.aggregates import Aggregate
+from keyfold.domain.aggregates import INTEGRATION, Aggregate
 from keyfold.domain.limits import DESCRIPTION_LENGTH, NAME_LENGTH
 from keyfold.domain.refusals import Invalid, NotFound
-from keyfold.web.auth import services
+from keyfold.web.auth import caller, services
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -72,16 +73,37 @@ def secret(response: Response[Any]) -> Response[Any]:
     return response
 
 
-async def found(request: Request[Any, Any, Any], caller: Caller, aggregate: Aggregate[S], of: str) -> S:
+async def shown(
+    request: Request[Any, Any, Any], aggregate: Aggregate[S], view: Callable[[S, datetime], T], of: str
+) -> Envelope[T]:
     """One thing, folded from its own stream, if the caller may see it. Raises `NotFound`."""
     if ids.is_id(aggregate.prefix, of):
         state: Any = (await services(request).journal.load(aggregate, of)).state
-        if state is not None and caller.sees(state):
-            return state  # type: ignore[no-any-return]
+        if state is not None and (await caller(request)).sees(state):
+            return Envelope(view(state, services(request).clock()))
     raise NotFound.of(aggregate.word, of)
 
 
-def cursor_id(prefix: str, cursor: str | None) -> str | None:
-    if cursor is not None and not ids.is_id(prefix, cursor):
+async def listed(
+    request: Request[Any, Any, Any],
+    aggregate: Aggregate[S],
+    view: Callable[[S, datetime], T],
+    filters: dict[str, str | None],
+    *,
+    status: str | None,
+    cursor: str | None,
+    min_position: int | None,
+    limit: int,
+) -> ListEnvelope[T]:
+    """A page of what the caller sees of one kind of thing, newest first. `filters` are columns and their values."""
+    if cursor is not None and not ids.is_id(aggregate.prefix, cursor):
         raise Invalid("This is no cursor of this list.", ("?cursor", "Send `nextCursor` as it was given."))
-    return cursor
+    by, of = await caller(request), services(request)
+    narrowed = by.narrowed(filters, column="id" if aggregate is INTEGRATION else "integration_id")
+    if min_position:
+        await of.lists.include("current", min_position)
+    now = of.clock()
+    page = await of.lists.page(
+        aggregate.prefix, by.workspace_id, narrowed, status=status, now=now, cursor=cursor, limit=limit
+    )
+    return ListEnvelope([view(each, now) for each in page.items], page.next_cursor)

@@ -22,8 +22,8 @@ from keyfold.web.v1.common import (
     MinPosition,
     Name,
     answered,
-    cursor_id,
-    found,
+    listed,
+    shown,
 )
 
 _SHORTEST, _LONGEST = (int(each.total_seconds()) for each in LINK_LIFETIME_RANGE)
@@ -93,24 +93,19 @@ class IntegrationController(Controller):
         limit: Limit = 50,
     ) -> ListEnvelope[IntegrationView]:
         """Newest first."""
-        by, of = await caller(request), services(request)
-        if min_position:
-            await of.lists.include("current", min_position)
-        now = of.clock()
-        page = await of.lists.page(
-            INTEGRATION.prefix,
-            by.workspace_id,
-            {"id": by.integration_id},
+        return await listed(
+            request,
+            INTEGRATION,
+            IntegrationView.of,
+            {},
             status=None,
-            now=now,
-            cursor=cursor_id(INTEGRATION.prefix, cursor),
+            cursor=cursor,
+            min_position=min_position,
             limit=limit,
         )
-        return ListEnvelope([IntegrationView.of(each, now) for each in page.items], page.next_cursor)
 
     @get("/{integration_id:str}", opt={"permission": "integrations:read"}, summary="Read an integration")
     async def integration(
         self, request: Request[Any, Any, Any], integration_id: FromPath[str]
     ) -> Envelope[IntegrationView]:
-        this = await found(request, await caller(request), INTEGRATION, integration_id)
-        return Envelope(IntegrationView.of(this, services(request).clock()))
+        return await shown(request, INTEGRATION, IntegrationView.of, integration_id)

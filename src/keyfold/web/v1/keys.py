@@ -27,9 +27,9 @@ from keyfold.web.v1.common import (
     PartnerFilter,
     WithReason,
     answered,
-    cursor_id,
-    found,
+    listed,
     secret,
+    shown,
 )
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -86,31 +86,26 @@ class KeyController(Controller):
         limit: Limit = 50,
     ) -> ListEnvelope[KeyView]:
         """Newest first. `status` is pending, active, expired or revoked."""
-        by, of = await caller(request), services(request)
-        if min_position:
-            await of.lists.include("current", min_position)
-        now = of.clock()
         filters: dict[str, str | None] = {
             "kind": kind,
             "environment": environment,
             "integration_id": integration_id,
             "partner_id": partner_id,
         }
-        page = await of.lists.page(
-            KEY.prefix,
-            by.workspace_id,
-            by.narrowed(filters),
+        return await listed(
+            request,
+            KEY,
+            KeyView.of,
+            filters,
             status=status,
-            now=now,
-            cursor=cursor_id(KEY.prefix, cursor),
+            cursor=cursor,
+            min_position=min_position,
             limit=limit,
         )
-        return ListEnvelope([KeyView.of(each, now) for each in page.items], page.next_cursor)
 
     @get("/{key_id:str}", opt={"permission": "keys:read"}, summary="Read a key")
     async def key(self, request: Request[Any, Any, Any], key_id: FromPath[str]) -> Envelope[KeyView]:
-        this = await found(request, await caller(request), KEY, key_id)
-        return Envelope(KeyView.of(this, services(request).clock()))
+        return await shown(request, KEY, KeyView.of, key_id)
 
     @post("/{key_id:str}/revoke", status_code=200, opt={"permission": "keys:revoke"}, summary="Revoke a key")
     async def revoke(

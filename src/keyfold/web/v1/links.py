@@ -19,8 +19,8 @@ from keyfold.web.v1.common import (
     PartnerFilter,
     WithReason,
     answered,
-    cursor_id,
-    found,
+    listed,
+    shown,
 )
 
 
@@ -40,25 +40,20 @@ class LinkController(Controller):
         limit: Limit = 50,
     ) -> ListEnvelope[LinkView]:
         """Newest first."""
-        by, of = await caller(request), services(request)
-        if min_position:
-            await of.lists.include("current", min_position)
-        now = of.clock()
-        page = await of.lists.page(
-            LINK.prefix,
-            by.workspace_id,
-            by.narrowed({"integration_id": integration_id, "partner_id": partner_id}),
+        return await listed(
+            request,
+            LINK,
+            LinkView.of,
+            {"integration_id": integration_id, "partner_id": partner_id},
             status=status,
-            now=now,
-            cursor=cursor_id(LINK.prefix, cursor),
+            cursor=cursor,
+            min_position=min_position,
             limit=limit,
         )
-        return ListEnvelope([LinkView.of(each, now) for each in page.items], page.next_cursor)
 
     @get("/{link_id:str}", opt={"permission": "links:read"}, summary="Read a link")
     async def link(self, request: Request[Any, Any, Any], link_id: FromPath[str]) -> Envelope[LinkView]:
-        this = await found(request, await caller(request), LINK, link_id)
-        return Envelope(LinkView.of(this, services(request).clock()))
+        return await shown(request, LINK, LinkView.of, link_id)
 
     @post("/{link_id:str}/withdraw", status_code=200, opt={"permission": "links:withdraw"}, summary="Withdraw a link")
     async def withdraw(

@@ -22,9 +22,9 @@ from keyfold.web.v1.common import (
     MinPosition,
     Name,
     answered,
-    cursor_id,
-    found,
+    listed,
     secret,
+    shown,
 )
 
 
@@ -68,25 +68,20 @@ class PartnerController(Controller):
         limit: Limit = 50,
     ) -> ListEnvelope[PartnerView]:
         """Newest first."""
-        by, of = await caller(request), services(request)
-        if min_position:
-            await of.lists.include("current", min_position)
-        now = of.clock()
-        page = await of.lists.page(
-            PARTNER.prefix,
-            by.workspace_id,
-            by.narrowed({"integration_id": integration_id}),
+        return await listed(
+            request,
+            PARTNER,
+            PartnerView.of,
+            {"integration_id": integration_id},
             status=status,
-            now=now,
-            cursor=cursor_id(PARTNER.prefix, cursor),
+            cursor=cursor,
+            min_position=min_position,
             limit=limit,
         )
-        return ListEnvelope([PartnerView.of(each, now) for each in page.items], page.next_cursor)
 
     @get("/{partner_id:str}", opt={"permission": "partners:read"}, summary="Read a partner")
     async def partner(self, request: Request[Any, Any, Any], partner_id: FromPath[str]) -> Envelope[PartnerView]:
-        this = await found(request, await caller(request), PARTNER, partner_id)
-        return Envelope(PartnerView.of(this, services(request).clock()))
+        return await shown(request, PARTNER, PartnerView.of, partner_id)
 
     @delete("/{partner_id:str}", status_code=200, opt={"permission": "partners:offboard"}, summary="Offboard a partner")
     async def offboard(
