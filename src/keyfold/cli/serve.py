@@ -1,6 +1,7 @@
 """`keyfold api` and `keyfold worker`: one process each, any number of them."""
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import Coroutine
@@ -70,6 +71,8 @@ async def _until_stopped(settings: Settings, app: Any, background: Coroutine[Any
         timeout_graceful_shutdown=GRACE,
     )
     server = uvicorn.Server(config)
+    gc.collect()
+    gc.freeze()  # what is there by now stays: no collection needs to look at it again
     # uvicorn hands the signal on when it has stopped: by default that would end us before we have closed anything
     signal.signal(signal.SIGTERM, lambda *_: setattr(server, "should_exit", True))
     work = asyncio.create_task(background)

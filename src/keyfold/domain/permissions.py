@@ -1,6 +1,7 @@
 """Who may do what: permissions of those who manage, actions and topics of those who exchange events."""
 
 import re
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -81,6 +82,7 @@ def is_topic(text: str) -> bool:
     return len(text) <= TOPIC_LENGTH and _TOPIC.fullmatch(text) is not None
 
 
+@lru_cache(maxsize=4096)
 def is_pattern(text: str) -> bool:
     """Whether `text` is a topic pattern: `*` stands for one segment, a trailing `**` for the rest."""
     return len(text) <= TOPIC_LENGTH and _PATTERN.fullmatch(text) is not None

@@ -28,6 +28,7 @@ class Appender:
         self._waiting: deque[Waiting] = deque()
         self._running: asyncio.Task[None] | None = None
         self._connection: asyncpg.Connection | None = None
+        self._statement: Any = None
 
     async def append(self, write: Write) -> int:
         """The last position of the write. Raises `StreamMovedError`, `AlreadyAnsweredError`, `Unavailable`."""
@@ -67,9 +68,8 @@ class Appender:
 
     async def _append(self, batch: list[Waiting]) -> None:
         try:
-            async with asyncio.timeout(PATIENCE):
-                connection = await self._connected()
-                result = await connection.fetchrow(query("append"), *arguments([write for write, _ in batch]))
+            statement = await self._prepared()
+            result = await statement.fetchrow(*arguments([write for write, _ in batch]), timeout=PATIENCE)
         except OUTAGE:
             self._disconnect()
             _fail(batch, _unknown_outcome)
@@ -108,15 +108,17 @@ class Appender:
             APPENDED.inc(position - result["before"])
             self._on_append(position)
 
-    async def _connected(self) -> asyncpg.Connection:
+    async def _prepared(self) -> Any:
         if self._connection is None or self._connection.is_closed():
-            self._connection = await self._postgres.connect()
-        return self._connection
+            async with asyncio.timeout(PATIENCE):
+                self._connection = await self._postgres.connect()
+                self._statement = await self._connection.prepare(query("append"))
+        return self._statement
 
     def _disconnect(self) -> None:
         if self._connection is not None:
             self._connection.terminate()
-            self._connection = None
+            self._connection = self._statement = None
 
 
 def arguments(writes: list[Write]) -> tuple[list[Any] | None, ...]:
