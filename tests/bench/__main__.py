@@ -3,6 +3,7 @@ named. `python -m tests.bench peers install` installs what others are compared b
 
 import argparse
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -73,6 +74,8 @@ async def _run(arguments: argparse.Namespace) -> None:
     outcomes: list[Outcome] = []
     async with asyncio.timeout(_LIMIT[arguments.quick]), staged(options) as stage:
         machine = await describe(stage)
+        gc.collect()
+        gc.freeze()  # as every process of Keyfold does that serves or rebuilds
         for group in arguments.groups:
             if options.wants(*(row.name for row in GROUPS[group])):
                 async for outcome in _MEASURES[group](stage):

@@ -1,6 +1,7 @@
 """`keyfold projections status | rebuild | verify`."""
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -76,6 +77,7 @@ def _chosen(name: str | None) -> list[Projection]:
 
 
 def _with_progress(what: str, work: Callable[[rebuilding.Progress], Awaitable[T]]) -> T:
+    gc.freeze()  # what is there by now stays: no collection needs to look at it again
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=_console, transient=True) as bar:
         task = bar.add_task(what, total=None)
