@@ -246,3 +246,39 @@ async def test_what_is_no_key_is_unknown_and_told_nothing_of(workspace: Tenant) 
 )
 async def test_a_question_that_makes_no_sense_is_refused(workspace: Tenant, asked: Any, wrong: str) -> None:
     assert pointers(await workspace.post("/api/v1/keys/verify", asked)) == [wrong]
+
+
+async def test_a_partners_key_may_have_less_than_the_rule_gives(workspace: Tenant) -> None:
+    partner_id, _ = await workspace.onboard()
+    less = {"permitted": ["send"], "options": {"send": {"topics": ["app/order/created"]}}}
+    key = (await issue(workspace, kind="service", partnerId=partner_id, environment="dev", **less)).json()["data"]
+    assert (key["permitted"], key["options"]["send"]["topics"]) == (["send"], ["app/order/created"])
+    codes = {
+        (action, topic): (await workspace.verdict(key["secret"], action=action, topic=topic))["code"]
+        for action, topic in (
+            ("send", "app/order/created"),
+            ("send", "app/order/gone"),
+            ("receive", "app/order/created"),
+        )
+    }
+    assert [*codes.values()] == ["valid", "topic-not-permitted", "action-not-permitted"]
+
+
+async def test_more_than_the_rule_gives_is_refused_naming_each_excess_and_leaves_no_trace(workspace: Tenant) -> None:
+    rule = {"permitted": ["send"], "options": {"send": {"topics": ["app/order/*"]}}}
+    made = await workspace.post("/api/v1/integrations", {"name": "Narrow", "environments": {"dev": rule}})
+    integration_id = made.json()["data"]["id"]
+    inviter = (await issue(workspace, kind="integration", integrationId=integration_id)).json()["data"]["secret"]
+    invited = await workspace.api.post("/api/v1/external/partner", json={}, headers=bearer(inviter))
+    partner_id = invited.json()["data"]["id"]
+    more = {"permitted": ["send", "receive"], "options": {"send": {"topics": ["app/order/created", "app/**"]}}}
+    refused = await issue(workspace, kind="service", partnerId=partner_id, environment="dev", **more)
+    excess = problem(refused, 422, "exceeds-ceiling")["errors"]
+    assert [each["pointer"] for each in excess] == ["/permitted", "/options/send/topics/1"]
+    events = await workspace.get("/api/v1/audit/events", partnerId=partner_id, minPosition=position_of(invited))
+    assert [event["type"] for event in events.json()["data"]] == ["link.issued.v1", "partner.invited.v1"]
+
+
+async def test_topics_are_for_service_keys_alone(workspace: Tenant) -> None:
+    refused = await issue(workspace, kind="account", role="viewer", options={"send": {"topics": ["a"]}})
+    assert pointers(refused) == ["/permitted"]

@@ -5,9 +5,10 @@ from typing import Literal
 
 import msgspec
 
-from keyfold.domain.permissions import ENVIRONMENTS, Environment, Rule, is_pattern
+from keyfold.domain.permissions import ENVIRONMENTS, Environment, Rule
 from keyfold.domain.record import Event
 from keyfold.domain.refusals import Invalid
+from keyfold.domain.topics import is_pattern
 
 LINK_LIFETIME = timedelta(minutes=30)
 LINK_LIFETIME_RANGE = (timedelta(minutes=5), timedelta(days=7))

@@ -1,10 +1,12 @@
 """Who may do what: permissions of those who manage, actions and topics of those who exchange events."""
 
-import re
-from functools import lru_cache
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
+
+from keyfold.domain.refusals import Invalid, Refusal
+from keyfold.domain.topics import covers, is_pattern, within
 
 Environment = Literal["dev", "stage", "prod"]
 ENVIRONMENTS: tuple[Environment, ...] = ("dev", "stage", "prod")
@@ -43,9 +45,7 @@ INTEGRATION_KEY: frozenset[Permission] = frozenset(
 """What an integration key may do, all of it within its one integration."""
 
 Action = Literal["send", "receive"]
-_PATTERN = re.compile(r"(?:(?:[A-Za-z0-9_-]+|\*)/)*(?:[A-Za-z0-9_-]+|\*|\*\*)")
-_TOPIC = re.compile(r"[A-Za-z0-9_-]+(?:/[A-Za-z0-9_-]+)*")
-TOPIC_LENGTH = 200
+ACTIONS: tuple[Action, ...] = ("send", "receive")
 
 
 class Topics(msgspec.Struct, frozen=True):
@@ -61,39 +61,51 @@ class Options(msgspec.Struct, frozen=True):
     receive: Topics = Topics()
 
 
+class ExceedsCeiling(Refusal):
+    """More was asked for than the ceiling allows; `fields` lists each excess."""
+
+    code, status, title = "exceeds-ceiling", 422, "More than the rule allows"
+
+
 class Rule(msgspec.Struct, frozen=True):
     """What a key may do: the actions it is permitted, and what narrows each."""
 
-    permitted: tuple[Action, ...] = ("send", "receive")
+    permitted: tuple[Action, ...] = ACTIONS
     options: Options = Options()
+
+    def topics(self, action: Action) -> tuple[str, ...]:
+        return (self.options.send if action == "send" else self.options.receive).topics
 
     def refuses(self, action: Action, topic: str | None) -> str | None:
         """Why this action (on this topic) is refused, as a stable code, or None when it is permitted."""
         if action not in self.permitted:
             return "action-not-permitted"
-        patterns = (self.options.send if action == "send" else self.options.receive).topics
-        if topic is not None and not any(covers(pattern, topic) for pattern in patterns):
+        if topic is not None and not any(covers(pattern, topic) for pattern in self.topics(action)):
             return "topic-not-permitted"
         return None
 
+    def narrowed(self, permitted: tuple[Action, ...] | None, topics: Mapping[Action, tuple[str, ...]]) -> "Rule":
+        """The rule of a key that asks for this under this ceiling; what isn't asked for is as the ceiling has it.
 
-def is_topic(text: str) -> bool:
-    """Whether `text` is a topic: segments of `[A-Za-z0-9_-]` with slashes between."""
-    return len(text) <= TOPIC_LENGTH and _TOPIC.fullmatch(text) is not None
+        Raises `ExceedsCeiling` with each excess, `Invalid` for what is no pattern.
+        """
+        actions = self.permitted if permitted is None else tuple(dict.fromkeys(permitted))
+        asked = [(action, n, pattern) for action in topics for n, pattern in enumerate(topics[action])]
+        if unreadable := [_fault(*each, "is not a topic pattern") for each in asked if not is_pattern(each[2])]:
+            raise Invalid("A topic pattern looks like app/order/* or app/**.", *unreadable)
+        excess = [
+            ("/permitted", f"The rule doesn't permit to {each}.") for each in actions if each not in self.permitted
+        ]
+        excess += [
+            _fault(action, n, pattern, f"goes beyond {', '.join(self.topics(action))}")
+            for action, n, pattern in asked
+            if not within(pattern, self.topics(action))
+        ]
+        if excess:
+            raise ExceedsCeiling("A key may have what its integration's rule gives, or less.", *excess)
+        send, receive = (Topics(topics.get(action, self.topics(action))) for action in ACTIONS)
+        return Rule(actions, Options(send=send, receive=receive))
 
 
-@lru_cache(maxsize=4096)
-def is_pattern(text: str) -> bool:
-    """Whether `text` is a topic pattern: `*` stands for one segment, a trailing `**` for the rest."""
-    return len(text) <= TOPIC_LENGTH and _PATTERN.fullmatch(text) is not None
-
-
-def covers(pattern: str, topic: str) -> bool:
-    """Whether the topic lies within the pattern. A trailing `**` stands for one segment or more."""
-    wanted, given = pattern.split("/"), topic.split("/")
-    if wanted[-1] == "**":
-        wanted.pop()
-        if len(given) <= len(wanted):
-            return False
-        given = given[: len(wanted)]
-    return len(wanted) == len(given) and all(want in ("*", got) for want, got in zip(wanted, given, strict=True))
+def _fault(action: Action, n: int, pattern: str, what: str) -> tuple[str, str]:
+    return f"/options/{action}/topics/{n}", f"{pattern} {what}."

@@ -33,7 +33,7 @@ _TITLES = {
     410: "The link is over",
     413: "The request is too large",
     415: "The content type is not supported",
-    422: "The idempotency key was used for another request",
+    422: "The request can't be carried out as it is",
     503: "Temporarily unavailable",
 }
 _UNKNOWN_LINK = "ProblemUnknownLink"

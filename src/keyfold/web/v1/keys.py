@@ -11,8 +11,9 @@ from keyfold.app.keys import NewKey
 from keyfold.app.views import IssuedKeyView, KeyView, VerificationView
 from keyfold.domain.aggregates import KEY
 from keyfold.domain.key import KeyKind, KeyStatus
-from keyfold.domain.permissions import Action, Environment, Role, is_topic
+from keyfold.domain.permissions import Action, Environment, Role
 from keyfold.domain.refusals import Invalid
+from keyfold.domain.topics import is_topic
 from keyfold.metrics import VERIFICATIONS
 from keyfold.web.auth import caller, services
 from keyfold.web.v1.common import (
@@ -31,12 +32,23 @@ from keyfold.web.v1.common import (
     secret,
     shown,
 )
+from keyfold.web.v1.integrations import TopicsBody
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
+class NarrowerOptions(Body, frozen=True, kw_only=True):
+    """Topics to narrow an action to; an action that is left out keeps all that the rule gives."""
+
+    send: TopicsBody | None = None
+    receive: TopicsBody | None = None
+
+
 class KeyBody(Body, frozen=True, kw_only=True):
-    """An account key needs `role`, an integration key `integrationId`, a service key `partnerId` and `environment`."""
+    """An account key needs `role`, an integration key `integrationId`, a service key `partnerId` and `environment`.
+
+    A service key may have `permitted` and `options`, to get less than its integration's rule gives.
+    """
 
     kind: KeyKind
     name: Name
@@ -44,8 +56,15 @@ class KeyBody(Body, frozen=True, kw_only=True):
     integration_id: str | None = None
     partner_id: str | None = None
     environment: Environment | None = None
+    permitted: tuple[Action, ...] | None = None
+    options: NarrowerOptions = NarrowerOptions()
     not_before: Moment | None = None
     expires_at: Moment | None = None
+
+    def new_key(self) -> NewKey:
+        fields = {name: getattr(self, name) for name in self.__struct_fields__ if name != "options"}
+        asked = {"send": self.options.send, "receive": self.options.receive}
+        return NewKey(**fields, topics={action: body.topics for action, body in asked.items() if body})  # type: ignore[misc]
 
 
 class VerifyBody(Body, frozen=True, kw_only=True):
@@ -70,7 +89,7 @@ class KeyController(Controller):
     ) -> Response[Envelope[IssuedKeyView]]:
         """The `secret` is shown this once. A partner's key gets what its integration's rule gives, never more."""
         by = await caller(request, creates=True)
-        return secret(answered(await services(request).keys.issue(by, NewKey(**msgspec.structs.asdict(data))), 201))
+        return secret(answered(await services(request).keys.issue(by, data.new_key()), 201))
 
     @get("/", opt={"permission": "keys:read"}, summary="List keys")
     async def keys(
