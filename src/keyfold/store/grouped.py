@@ -37,6 +37,7 @@ class Grouped(Generic[V]):
     async def _run(self) -> None:
         try:
             while self._waiting:
+                await asyncio.sleep(0)  # whoever is about to ask comes along
                 group, self._waiting = self._waiting, {}
                 await self._answer(group)
         finally:
