@@ -101,6 +101,25 @@ async def test_the_key_alone_gives_no_redemption_away(workspace: Tenant) -> None
         problem(await workspace.redeem(wrong, Idempotency_Key="once"), 404, "link-unknown")
 
 
+async def test_a_repetition_that_is_overtaken_by_the_first_request_gets_its_answer(
+    workspace: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looks for an answer before there is one, and decides when the link is used already."""
+    _, token = await workspace.invite()
+    first = await workspace.redeem(token, Idempotency_Key="overtaken")
+    journal = workspace.services.journal
+    replay, looks = journal.replay, []
+
+    async def too_early(of: bytes) -> Any:
+        looks.append(of)
+        return None if len(looks) == 1 else await replay(of)
+
+    monkeypatch.setattr(journal, "replay", too_early)
+    again = await workspace.redeem(token, Idempotency_Key="overtaken")
+    assert (again.status_code, again.json()) == (201, first.json())
+    assert len(looks) == 2
+
+
 async def test_twenty_redemptions_at_once_with_one_key_are_one(workspace: Tenant) -> None:
     _, token = await workspace.invite()
     answers = await asyncio.gather(*(workspace.redeem(token, Idempotency_Key="once") for _ in range(20)))

@@ -6,7 +6,10 @@ from typing import Any
 import httpx
 import pytest
 
+from keyfold.domain.ids import new_id
 from keyfold.domain.permissions import Options, Role, Rule, Topics
+from keyfold.domain.tokens import mint
+from keyfold.store.queries import query
 
 from .tenant import Clock, Tenant, bearer, pointers, position_of, problem
 
@@ -280,5 +283,34 @@ async def test_more_than_the_rule_gives_is_refused_naming_each_excess_and_leaves
 
 
 async def test_topics_are_for_service_keys_alone(workspace: Tenant) -> None:
-    refused = await issue(workspace, kind="account", role="viewer", options={"send": {"topics": ["a"]}})
-    assert pointers(refused) == ["/permitted"]
+    topics = {"send": {"topics": ["a"]}}
+    assert pointers(await issue(workspace, kind="account", role="viewer", options=topics)) == ["/options"]
+    both = await issue(workspace, kind="account", role="viewer", options=topics, permitted=["send"])
+    assert pointers(both) == ["/permitted", "/options"]
+
+
+async def test_a_wrong_secret_of_a_known_key_costs_as_much_as_an_unknown_key(
+    workspace: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the time of a refusal would tell which ids there are. A right secret may cost less."""
+    known = (await issue(workspace, kind="account", role="viewer")).json()["data"]
+    now = workspace.services.clock()
+    unknown = mint("kf_acc", new_id("key", now, bytes(10)), bytes(32)).reveal
+    wrong = mint("kf_acc", known["id"], bytes(32)).reveal
+    asked: list[str] = []
+    postgres = workspace.services.postgres
+    fetch = postgres.fetch
+
+    async def counted(statement: str, *arguments: Any) -> Any:
+        asked.append(statement)
+        return await fetch(statement, *arguments)
+
+    async def cost(token: str) -> list[str]:
+        asked.clear()
+        await workspace.services.verifier.identify(token)
+        return sorted(asked)
+
+    assert await workspace.services.verifier.identify(known["secret"]) is not None
+    monkeypatch.setattr(postgres, "fetch", counted)
+    assert await cost(wrong) == await cost(unknown) == sorted([query("digests"), query("load")])
+    assert await cost(known["secret"]) == [query("load")]

@@ -79,9 +79,11 @@ class Verifier:
         token = parse_token(text)
         if token is None or token.mark in ("kfl", "kfs"):
             return None
-        digest = await self._journal.digest(token.id)
+        matches = self._vault.matches(token, self._journal.remembered_digest(token.id))
+        if not matches:
+            matches = self._vault.matches(token, await self._journal.digest(token.id))
         loaded = await self._journal.load(KEY, token.id)
-        return loaded.state if self._vault.matches(token, digest) else None
+        return loaded.state if matches else None
 
     async def authenticate(self, text: str) -> Key | None:
         """The key, when it is one that can be used now."""

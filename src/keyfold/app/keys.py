@@ -44,8 +44,10 @@ class Keys:
 
     async def issue(self, caller: Caller, wanted: NewKey) -> Answer[IssuedKeyView]:
         """Issues a key of any kind. A partner's key gets what its integration's rule for the environment gives."""
-        if wanted.kind != "service" and (wanted.permitted is not None or wanted.topics):
-            raise Invalid("Only a service key has permitted actions and topics.", ("/permitted", "Leave it out."))
+        given = {"/permitted": wanted.permitted is not None, "/options": bool(wanted.topics)}
+        if wanted.kind != "service" and any(given.values()):
+            extra = [(pointer, "Leave it out.") for pointer, is_given in given.items() if is_given]
+            raise Invalid("Only a service key has permitted actions and topics.", *extra)
         if wanted.role == "owner" and not caller.is_owner:
             raise Forbidden("Only an owner can issue an owner's key.")
         caller.demand_reach(key.permissions_of(wanted.kind, wanted.role))

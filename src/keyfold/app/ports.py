@@ -76,7 +76,12 @@ class Journal(Protocol):
         ...
 
     async def digest(self, of: str) -> Digest | None:
-        """The digest of the token of this key, link or session."""
+        """The digest of the token of this key, link or session, asked for anew each time."""
+        ...
+
+    def remembered_digest(self, of: str) -> Digest | None:
+        """The same without asking, if it was found before. Only for a token that matches it: whatever is refused must
+        have cost as much as an unknown id, so that nobody learns from the time which ids there are."""
         ...
 
     async def replay(self, replay: bytes) -> Replay | None:

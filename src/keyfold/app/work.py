@@ -131,7 +131,13 @@ class Office:
             if cause.replay and (replayed := await self._replayed(cause.replay, kind)):
                 return replayed
             work = Work(self, cause)
-            view = await command(work)
+            try:
+                view = await command(work)
+            except Refusal:
+                # perhaps because of what this very request, made twice, has done since we looked
+                if cause.replay and (replayed := await self._replayed(cause.replay, kind)):
+                    return replayed
+                raise
             write = work.written(view)
             if not write.entries:
                 return Answer(view=view, position=await self.journal.head())

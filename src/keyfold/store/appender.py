@@ -85,6 +85,7 @@ class Appender:
                 if not one[1].done():  # who gave up meanwhile is left out here as well
                     await self._append([one])
         else:
+            self._disconnect()  # should it be the prepared statement that is no good any more, it is made anew
             _fail(batch, lambda: error)
 
     def _answer(self, batch: list[Waiting], result: Any) -> None:

@@ -44,8 +44,10 @@ class PostgresJournal:
         return await self._appender.append(write)
 
     async def digest(self, of: str) -> Digest | None:
-        known = self._known_digests.get(of)
-        return known or await self._digests.get(of)
+        return await self._digests.get(of)
+
+    def remembered_digest(self, of: str) -> Digest | None:
+        return self._known_digests.get(of)
 
     async def replay(self, replay: bytes) -> Replay | None:
         row = await self._postgres.fetchrow(query("replay"), replay)
