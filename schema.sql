@@ -51,6 +51,73 @@ CREATE TABLE keyfold.replays (
 );
 CREATE INDEX replays_created_at ON keyfold.replays (created_at);
 
+-- How keys are used, and from where: observations, not facts, so not in the log. Processes add them up and write them
+-- every few seconds.
+CREATE TABLE keyfold.key_usage (
+    key_id  text NOT NULL,
+    outcome text NOT NULL,
+    action  text NOT NULL DEFAULT '', -- '' where none was asked about
+    count   bigint NOT NULL CHECK (count > 0),
+    last_at timestamptz NOT NULL,
+    PRIMARY KEY (key_id, outcome, action)
+);
+
+CREATE TABLE keyfold.key_addresses (
+    key_id   text NOT NULL,
+    address  text NOT NULL,
+    first_at timestamptz NOT NULL,
+    last_at  timestamptz NOT NULL,
+    PRIMARY KEY (key_id, address)
+);
+CREATE INDEX key_addresses_address ON keyfold.key_addresses (address, last_at);
+CREATE INDEX key_addresses_last_at ON keyfold.key_addresses (last_at);
+
+-- Adds what a process has observed. Every call locks its rows in the same order, so that no two wait for each other.
+CREATE FUNCTION keyfold.note_usage(
+    use_key_id text[], use_outcome text[], use_action text[], use_count bigint[], use_last_at timestamptz[],
+    sight_key_id text[], sight_address text[], sight_first_at timestamptz[], sight_last_at timestamptz[]
+) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO keyfold.key_usage AS known (key_id, outcome, action, count, last_at)
+    SELECT key_id, outcome, action, count, last_at
+    FROM unnest(use_key_id, use_outcome, use_action, use_count, use_last_at)
+         AS u (key_id, outcome, action, count, last_at)
+    ORDER BY key_id, outcome, action
+    ON CONFLICT (key_id, outcome, action) DO UPDATE
+    SET count = known.count + excluded.count, last_at = greatest(known.last_at, excluded.last_at);
+
+    INSERT INTO keyfold.key_addresses AS known (key_id, address, first_at, last_at)
+    SELECT key_id, address, first_at, last_at
+    FROM unnest(sight_key_id, sight_address, sight_first_at, sight_last_at) AS s (key_id, address, first_at, last_at)
+    ORDER BY key_id, address
+    ON CONFLICT (key_id, address) DO UPDATE
+    SET first_at = least(known.first_at, excluded.first_at), last_at = greatest(known.last_at, excluded.last_at);
+END
+$$;
+
+-- Forgets addresses not seen for 90 days, and of each key all but the 100 seen last. Passes over what is being written:
+-- it never waits for a row while it holds others. A row seen again meanwhile no longer has the last_at that condemned it.
+CREATE FUNCTION keyfold.forget_addresses() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    DELETE FROM keyfold.key_addresses WHERE (key_id, address) IN (
+        SELECT key_id, address FROM keyfold.key_addresses
+        WHERE last_at < now() - interval '90 days'
+        FOR UPDATE SKIP LOCKED
+    );
+    DELETE FROM keyfold.key_addresses WHERE (key_id, address) IN (
+        SELECT key_id, address
+        FROM (SELECT key_id FROM keyfold.key_addresses GROUP BY key_id HAVING count(*) > 100) AS crowded
+        CROSS JOIN LATERAL (
+            SELECT address, last_at FROM keyfold.key_addresses AS a WHERE a.key_id = crowded.key_id
+            ORDER BY last_at DESC, address OFFSET 100
+        ) AS old
+        JOIN keyfold.key_addresses AS condemned USING (key_id, address, last_at)
+        FOR UPDATE OF condemned SKIP LOCKED
+    );
+END
+$$;
+
 -- Appends a batch of commands, each all or nothing and each on its own: a refused one takes nothing from the others.
 -- A command is refused as conflicted when one of its streams has moved on (or is written by an earlier command of the
 -- batch), as replayed when its idempotency key has been used. Must be called as a single autocommit statement, so that the
@@ -115,12 +182,16 @@ END
 $$;
 
 RESET ROLE;
-REVOKE EXECUTE ON FUNCTION keyfold.append FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION keyfold.append, keyfold.note_usage, keyfold.forget_addresses FROM PUBLIC;
 GRANT USAGE ON SCHEMA keyfold TO keyfold_api, keyfold_worker;
-GRANT EXECUTE ON FUNCTION keyfold.append TO keyfold_api;
+GRANT EXECUTE ON FUNCTION keyfold.append TO keyfold_api, keyfold_worker; -- the worker writes down what time brings to keys
+GRANT EXECUTE ON FUNCTION keyfold.note_usage TO keyfold_api;
+GRANT EXECUTE ON FUNCTION keyfold.forget_addresses TO keyfold_worker;
 GRANT SELECT ON keyfold.log TO keyfold_api, keyfold_worker;
 GRANT SELECT ON keyfold.key_secrets, keyfold.replays TO keyfold_api;
 GRANT SELECT (created_at), DELETE ON keyfold.replays TO keyfold_worker; -- forgets what is older than a day
+GRANT SELECT ON keyfold.key_usage TO keyfold_api, keyfold_worker;
+GRANT SELECT ON keyfold.key_addresses TO keyfold_api;
 
 -- Projections: what can be rebuilt from the log. The worker owns them, and `projections_next` where it builds their like.
 CREATE SCHEMA projections AUTHORIZATION keyfold_worker;
@@ -176,12 +247,33 @@ CREATE TABLE projections.keys (
     partner_id     text,
     kind           text NOT NULL,
     environment    text,
+    parent_id      text,
     status         text NOT NULL,
+    role           text,
+    tags           text NOT NULL, -- each between line feeds, which no tag has
+    not_before     timestamptz,
+    expires_at     timestamptz,
+    retires_at     timestamptz,
+    rotated        boolean NOT NULL,
+    issued_at      timestamptz NOT NULL,
+    idle_seconds   integer,
+    due_at         timestamptz, -- when the schedule has something to write down next
     version        integer NOT NULL,
     state          json NOT NULL
 );
 CREATE INDEX keys_workspace ON projections.keys (workspace_id, id);
 CREATE INDEX keys_partner ON projections.keys (partner_id, id);
+CREATE INDEX keys_due ON projections.keys (due_at, id) WHERE due_at IS NOT NULL;
+CREATE INDEX keys_idle ON projections.keys (issued_at, id) WHERE idle_seconds IS NOT NULL AND status = 'active';
+
+CREATE TABLE projections.roles (
+    id           text PRIMARY KEY,
+    workspace_id text NOT NULL,
+    status       text NOT NULL,
+    version      integer NOT NULL,
+    state        json NOT NULL
+);
+CREATE INDEX roles_workspace ON projections.roles (workspace_id, id);
 
 -- The projection `audit`: indexes over the log for those who search it. The record itself is read from the log.
 CREATE TABLE projections.audit (

@@ -9,6 +9,9 @@ REQUESTS = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
 )
 VERIFICATIONS = Counter("keyfold_verifications", "Verifications of access keys by the code of the answer.", ["code"])
+DROPPED_USAGES = Gauge(
+    "keyfold_dropped_usages", "Uses of keys that this process couldn't write down and had no room to keep."
+)
 APPENDED = Counter("keyfold_appended_events", "Events appended to the log by this process.")
 APPEND_BATCH = Histogram(
     "keyfold_append_batch_commands",

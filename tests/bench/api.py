@@ -16,6 +16,7 @@ import asyncpg
 from keyfold.cli.embedded import tail
 from keyfold.cli.embedded.nats import free_port
 
+from .client import connected
 from .load import request
 from .measure import Outcome, Side, compared
 from .peers import Peer
@@ -57,7 +58,13 @@ async def _external_partner(stage: Stage) -> Outcome:
     ):
         sides: dict[str, Side] = {
             name: partial(
-                load.rate, port=port, request=_request(key), connections=CONNECTIONS, seconds=stage.options.seconds
+                load.rate,
+                port=port,
+                requests=[request("POST", _PATH, {"Authorization": f"Bearer {key}"}, json.dumps(INVITATION))],
+                status=201,
+                expects='"url":',
+                connections=CONNECTIONS,
+                seconds=stage.options.seconds,
             )
             for name, port in (("keyfold", ours.port), ("plain", plain.port))
         }
@@ -80,10 +87,6 @@ async def _prepare(url: str) -> int:
         return int(await connection.fetchval(_SIZE))
     finally:
         await connection.close()
-
-
-def _request(key: str) -> str:
-    return request("POST", _PATH, {"Authorization": f"Bearer {key}"}, json.dumps(INVITATION))
 
 
 async def _up(stage: Stage) -> list[Outcome]:
@@ -117,7 +120,8 @@ async def _start(stage: Stage, folder: Path, key: str | None) -> tuple[float, st
                     raise BenchError(f"`keyfold up` ended. Its log ends:\n{tail(child.log)}")
                 await asyncio.sleep(0.005)
             key = key or str(ready["integrationKey"])
-            await _post(int(ready["url"].rpartition(":")[2].strip("/")), _request(key))
+            async with connected(int(ready["url"].rpartition(":")[2].strip("/")), key) as client:
+                await client.post(_PATH, INVITATION, status=201)
         return time.perf_counter() - started, key
     finally:
         await child.stop(30)
@@ -129,14 +133,3 @@ def _ready(log: Path) -> Any:
         if line.startswith("{") and line.endswith("}") and '"integrationKey"' in line:
             return json.loads(line)
     return None
-
-
-async def _post(port: int, text: str) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        writer.write(text.encode())
-        status = (await reader.readline()).split()[1]
-    finally:
-        writer.close()
-    if status != b"201":
-        raise BenchError(f"the first request was answered {status.decode()}")

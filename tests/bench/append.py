@@ -14,7 +14,7 @@ from keyfold.domain.record import Event, read_record
 from keyfold.store.journal import read_log
 
 from .measure import Outcome, Side, compared
-from .peers import PEERS, Peer
+from .peers import Peer, event_store
 from .profiling import profile
 from .stage import BenchError, Stage, output
 from .system import System, rate, running
@@ -52,7 +52,7 @@ async def measure(stage: Stage) -> AsyncIterator[Outcome]:
             if not stage.options.wants(f"append-{name}", f"read-{name}"):
                 continue
             try:
-                peers[name] = await stack.enter_async_context(PEERS[name].started(stage, bare.size))
+                peers[name] = await stack.enter_async_context(event_store(stage, name, bare.size))
             except BenchError as error:
                 for row in (f"append-{name}", f"read-{name}"):
                     yield Outcome(row=row, skipped=str(error))

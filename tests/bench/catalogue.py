@@ -3,6 +3,7 @@
 from .measure import Bound, Row
 
 _PARTNER = "POST /api/v1/external/partner"
+_VERIFY = "POST /api/v1/keys/verify, one process, 32 connections"
 
 GROUPS: dict[str, tuple[Row, ...]] = {
     "append": (
@@ -81,6 +82,38 @@ GROUPS: dict[str, tuple[Row, ...]] = {
             what="keyfold up in a folder that has been used, to the first 201",
             against="-",
             bounds=(Bound("seconds", most=2.5),),
+        ),
+    ),
+    "verify": (
+        Row(
+            name="verify-floor",
+            what=_VERIFY,
+            against="an ASGI app that reads the body and gives one of the same answers, same server",
+            bounds=(Bound("ratio", least=0.6),),
+        ),
+        Row(
+            name="verify-better-auth",
+            what=_VERIFY,
+            against="better-auth 1.7.5's api-key plugin, verifyApiKey behind node:http",
+            bounds=(Bound("ratio", least=10),),
+        ),
+        Row(
+            name="verify-drf",
+            what=_VERIFY,
+            against="Django REST framework API key 3.1, a view behind HasAPIKey, gunicorn with one worker",
+            bounds=(Bound("ratio", least=10),),
+        ),
+        Row(
+            name="verify-in-process",
+            what="verify in process, 1,000 keys in memory, one core",
+            against="-",
+            bounds=(Bound("rate", least=200_000), Bound("p99", most=0.05)),
+        ),
+        Row(
+            name="revocation",
+            what="revoked by one API process → refused by another; late: called valid more than 1,000 ms after",
+            against="-",
+            bounds=(Bound("p99", most=20), Bound("late", most=0)),
         ),
     ),
 }

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shutil
 from importlib import metadata
 from pathlib import Path
 
@@ -21,6 +22,7 @@ async def describe(stage: Stage) -> dict[str, str]:
     finally:
         await connection.close()
     nats = await output([str(nats_binary()), "--version"])
+    node = shutil.which("node")
     return {
         "CPU": f"{_processor()}, {os.cpu_count()} cores",
         "memory": f"{_memory():.0f} GiB",
@@ -29,6 +31,7 @@ async def describe(stage: Stage) -> dict[str, str]:
         "Python": f"{platform.python_version()}, uvloop {metadata.version('uvloop')}",
         "Postgres": f"{postgres}, fsync {durable}",
         "NATS": nats.split()[-1],
+        "Node": "none" if node is None else (await output([node, "--version"])).strip(),
     }
 
 

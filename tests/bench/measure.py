@@ -10,8 +10,8 @@ import msgspec
 Side = Callable[[], Awaitable[float]]
 """Runs one round and gives its figure."""
 
-Figure = Literal["ratio", "rate", "p50", "p99", "seconds"]
-"""`rate` is events a second, `p50` and `p99` are milliseconds, `ratio` is ours to theirs."""
+Figure = Literal["ratio", "rate", "p50", "p99", "worst", "late", "seconds"]
+"""`rate` is so many a second, `p50`, `p99` and `worst` are milliseconds, `late` counts, `ratio` is ours to theirs."""
 
 
 class Bound(msgspec.Struct, frozen=True):

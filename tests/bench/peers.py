@@ -1,27 +1,20 @@
-"""Event stores of others, installed beside the repository and spoken to over standard input and output."""
+"""Peers at work: event stores that are spoken to over standard input and output, and HTTP servers with keys."""
 
 import asyncio
 import json
 import os
-import shutil
-import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from keyfold.cli.embedded.nats import free_port
+
+from .install import PACKAGES
+from .load import request
 from .stage import BenchError, Stage, output
 
-_HERE = Path(__file__).parent
 _ROOT = Path(__file__).parents[2]
-_INSTALL = "python -m tests.bench peers install"
-
-EVENTSOURCING = ("eventsourcing==9.5.6", "psycopg==3.3.9", "psycopg-binary==3.3.9", "psycopg-pool==3.3.3")
-EMMETT = (
-    "@event-driven-io/emmett@0.42.0",
-    "@event-driven-io/emmett-postgresql@0.42.0",
-    "@event-driven-io/pongo@0.16.11",
-)
 
 
 class Peer:
@@ -63,64 +56,49 @@ class Peer:
         return float(answer["count"] / answer["seconds"])
 
 
-class EventStore:
-    """A peer with a database of its own: how it is installed, and how it is started."""
-
-    def __init__(self, name: str, requirements: Sequence[str], command: Callable[[Path], list[str]]) -> None:
-        self.name = name
-        self.requirements = requirements
-        self._command = command
-
-    @property
-    def folder(self) -> Path:
-        """Where it is installed: below the user's cache, one for each set of versions."""
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        return cache / "keyfold-bench" / f"{self.name}-{self.requirements[0].rpartition('@')[2].rpartition('=')[2]}"
-
-    @asynccontextmanager
-    async def started(self, stage: Stage, size: int) -> AsyncIterator[Peer]:
-        """The peer, with its tables made, to append events of so many bytes. Raises `BenchError` when it isn't
-        installed."""
-        if not (self.folder / "installed").is_file():
-            raise BenchError(f"{self.name} is not installed: {_INSTALL}")
-        database = await stage.database(self.name, empty=True)
-        async with Peer(self._command(self.folder)).started(stage) as peer:
-            await peer.ask(
-                do="open",
-                size=size,
-                host=str(stage.postgres.socket),
-                database=database,
-                url=stage.postgres.url("postgres", database),
-            )
-            yield peer
+@asynccontextmanager
+async def event_store(stage: Stage, name: str, size: int) -> AsyncIterator[Peer]:
+    """One with its tables made, in a database of its own, to append events of so many bytes. Raises `BenchError` when
+    it isn't installed."""
+    command = PACKAGES[name].command()
+    database = await stage.database(name, empty=True)
+    async with Peer(command).started(stage) as peer:
+        await peer.ask(
+            do="open",
+            size=size,
+            host=str(stage.postgres.socket),
+            database=database,
+            url=stage.postgres.url("postgres", database),
+        )
+        yield peer
 
 
-PEERS = {
-    "eventsourcing": EventStore(
-        "eventsourcing",
-        EVENTSOURCING,
-        lambda folder: [str(folder / "bin" / "python"), str(_HERE / "peer_eventsourcing.py")],
-    ),
-    "emmett": EventStore("emmett", EMMETT, lambda folder: ["node", str(_HERE / "peer_emmett.cjs"), str(folder)]),
-}
+class KeyServer(NamedTuple):
+    """Where keys are verified, and a request for each of them. Its right answer has `"valid":true`."""
+
+    port: int
+    requests: list[str]
 
 
-async def install() -> None:
-    """Puts every peer, in its pinned version, below the user's cache. What is there already is made anew."""
-    for peer in PEERS.values():
-        shutil.rmtree(peer.folder, ignore_errors=True)
-        peer.folder.mkdir(parents=True)
-        if peer.name == "eventsourcing":
-            await output([sys.executable, "-m", "venv", str(peer.folder)])
-            await output([str(peer.folder / "bin" / "pip"), "install", "--quiet", *peer.requirements])
-        else:
-            npm = shutil.which("npm")
-            if npm is None:
-                raise BenchError("npm is not there: install Node 20 or newer")
-            quiet = ["--no-audit", "--no-fund", "--save-exact", "--prefix", str(peer.folder)]
-            await output([npm, "install", *quiet, *peer.requirements])
-        (peer.folder / "installed").touch()
-        print(f"{', '.join(peer.requirements)} → {peer.folder}")
+@asynccontextmanager
+async def key_server(stage: Stage, name: str, keys: int) -> AsyncIterator[KeyServer]:
+    """One process that serves, with so many keys in a database of its own. Raises `BenchError` when it isn't
+    installed."""
+    command = PACKAGES[name].command()
+    database = await stage.database(name.replace("-", "_"), empty=True)
+    login = {"PGHOST": str(stage.postgres.socket), "PGPORT": "5432", "PGUSER": "postgres", "PGDATABASE": database}
+    environment = os.environ | login | {"NODE_ENV": "production"}
+    secrets = json.loads(await output([*command, "prepare", str(keys)], environment))
+    port = free_port()
+    async with stage.listening(name, [*command, "serve", str(port)], port, environment):
+        yield KeyServer(port, [_asks(name, secret) for secret in secrets])
+
+
+def _asks(name: str, secret: str) -> str:
+    """Each peer is asked in its own way."""
+    if name == "drf":
+        return request("GET", "/", {"Authorization": f"Api-Key {secret}"}, "")
+    return request("POST", "/", {}, json.dumps({"key": secret}))
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -78,6 +78,7 @@ async def _rebuild(url: str, name: str, events: int) -> float:
 
 
 async def _visible(stage: Stage) -> Outcome:
+    await stage.renew_nats()
     database = await stage.database("visible")
     settings = stage.settings(database, role="worker")
     async with running(stage.settings(database)) as system, stage.serving("worker", settings):

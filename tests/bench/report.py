@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from .catalogue import ROWS
-from .measure import Bound, Outcome
+from .measure import Bound, Figure, Outcome
 
 _TIMES = "\N{MULTIPLICATION SIGN}"
+_TIMES_TAKEN: tuple[Figure, ...] = ("p50", "p99", "worst")
 _HEAD = ("what", "ours", "against", "theirs", "ratio", "target", "met")
 
 
@@ -43,8 +44,10 @@ def _bound(bound: Bound) -> str:
             return f"{sign} {value:,.0f}/s"
         case "seconds":
             return f"{sign} {value:g} s"
-        case "p50" | "p99":
-            return f"{bound.figure} {sign} {value:g} ms"
+        case "p50" | "p99" | "worst":
+            return f"{bound.figure} {sign} {_time(value or 0.0, 'g')}"
+        case "late":
+            return f"{sign} {value:g} late"
 
 
 def _cells(outcome: Outcome) -> list[str]:
@@ -56,9 +59,19 @@ def _cells(outcome: Outcome) -> list[str]:
 
 
 def _ours(outcome: Outcome) -> str:
-    if "p99" in outcome.figures:
-        return f"p50 {outcome.figures['p50']:.1f} ms, p99 {outcome.figures['p99']:.1f} ms"
-    return _value(outcome.our_median, outcome.unit)
+    """The median of the rounds, unless percentiles say it better."""
+    figures = outcome.figures
+    said = [] if outcome.unit == "ms" else [_value(outcome.our_median, outcome.unit)]
+    said += [f"{name} {_time(figures[name], '.1f')}" for name in _TIMES_TAKEN if name in figures]
+    if "late" in figures:
+        said.append(f"{figures['late']:.0f} late")
+    return ", ".join(said)
+
+
+def _time(milliseconds: float, precision: str) -> str:
+    if 0 < milliseconds < 1:
+        return f"{milliseconds * 1000:{precision}} µs"
+    return f"{milliseconds:{precision}} ms"
 
 
 def _value(value: float | None, unit: str) -> str:

@@ -1,7 +1,7 @@
-"""One server process of a benchmark: `python -m tests.bench.serving api|worker|plain`.
+"""One server process of a benchmark: `python -m tests.bench.serving api|worker|plain|fixed`.
 
-`plain` is what Keyfold's route is compared with: a Litestar route that does one INSERT through an asyncpg pool, under
-the same uvicorn, set up by the same code.
+The last two are what Keyfold's routes are compared with, under the same uvicorn, set up by the same code: `plain` is a
+Litestar route that does one INSERT through an asyncpg pool, `fixed` is no more than ASGI and gives one answer to all.
 """
 
 import asyncio
@@ -15,9 +15,12 @@ from typing import Any
 import asyncpg
 import msgspec
 from litestar import Litestar, post
+from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, Receive, Scope, Send
 
 from keyfold.cli import serve
 from keyfold.settings import Settings, read_settings
+
+from .client import Answer
 
 _INSERT = "INSERT INTO plain.partners (id, record) VALUES ($1, $2)"
 
@@ -58,6 +61,21 @@ async def plain(settings: Settings, size: int) -> None:
         pool.terminate()
 
 
+async def fixed(settings: Settings, answer: Answer) -> None:
+    """Serves that answer, once it has read what it was asked."""
+    headers = [(name.encode(), value.encode()) for name, value in answer.headers]
+    start = HTTPResponseStartEvent(type="http.response.start", status=answer.status, headers=headers)
+    end = HTTPResponseBodyEvent(type="http.response.body", body=answer.body, more_body=False)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        await send(start)
+        await send(end)
+
+    await serve._until_stopped(settings, app, _idle())
+
+
 async def _idle() -> None:
     await asyncio.Event().wait()
 
@@ -70,6 +88,9 @@ def main(what: str) -> None:
             serve.worker.main([], standalone_mode=False)
         case "plain":
             serve._run(plain(read_settings(os.environ), int(os.environ["KEYFOLD_BENCH_BYTES"])))
+        case "fixed":
+            answer = msgspec.json.decode(os.environ["KEYFOLD_BENCH_ANSWER"], type=Answer)
+            serve._run(fixed(read_settings(os.environ), answer))
         case _:
             sys.exit(__doc__)
 

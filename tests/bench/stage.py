@@ -51,7 +51,7 @@ class Stage:
         self.folder = folder
         self.options = options
         self.postgres = Postgres(folder / "postgres")
-        self.nats = Nats(folder / "nats", free_port())
+        self.nats = self._nats()
         self._stack = stack
         self._pepper = secrets.token_bytes(32)
 
@@ -59,6 +59,17 @@ class Stage:
         for server in (self.postgres, self.nats):
             self._stack.push_async_callback(server.stop)  # before the start: that can be interrupted too
             await server.start()
+
+    async def renew_nats(self) -> None:
+        """Another NATS from now on, for another log: a worker refuses a stream that isn't its own log's."""
+        await self.nats.stop()
+        self.nats = self._nats()
+        self._stack.push_async_callback(self.nats.stop)
+        await self.nats.start()
+
+    def _nats(self) -> Nats:
+        port = free_port()
+        return Nats(self.folder / f"nats-{port}", port)
 
     async def database(self, name: str, *, empty: bool = False) -> str:
         """Makes a database, with Keyfold's schema unless it is to be empty; gives its name."""
@@ -105,15 +116,26 @@ class Stage:
         return await interleaved(sides, self.options.rounds, uncounted=self.options.uncounted)
 
     @asynccontextmanager
-    async def serving(self, what: str, settings: Settings, **extra: str) -> AsyncIterator[None]:
-        """A process that serves on the settings' port; returns when it does."""
-        child = self.child(what)
+    async def serving(
+        self, what: str, settings: Settings, *, name: str | None = None, **extra: str
+    ) -> AsyncIterator[None]:
+        """A process of `serving` on the settings' port; `name` tells it from others of its kind."""
+        name = name or what
         if self.options.profile:
-            extra["KEYFOLD_BENCH_PROFILE"] = str(self.folder / f"{what}.profile")
+            extra["KEYFOLD_BENCH_PROFILE"] = str(self.folder / f"{name}.profile")
         command = [sys.executable, "-m", f"{__package__}.serving", what]
-        child.spawn(command, folder=_ROOT, environment=self.environment(settings) | extra)
+        async with self.listening(name, command, settings.port, self.environment(settings) | extra):
+            yield
+
+    @asynccontextmanager
+    async def listening(
+        self, name: str, command: Sequence[str], port: int, environment: Mapping[str, str]
+    ) -> AsyncIterator[None]:
+        """A process that serves on the port; returns when it does."""
+        child = self.child(name)
+        child.spawn(command, folder=_ROOT, environment=environment)
         try:
-            await _listens(child, settings.port)
+            await _listens(child, port)
             yield
         finally:
             await child.stop()

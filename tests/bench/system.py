@@ -10,7 +10,7 @@ from keyfold.app.onboarding import Visit
 from keyfold.app.views import IntegrationView
 from keyfold.app.work import Answer, Cause
 from keyfold.app.workspaces import FoundedView
-from keyfold.domain.integration import NewIntegration
+from keyfold.domain.integration import Terms
 from keyfold.domain.partner import Invitation
 from keyfold.domain.record import Actor
 from keyfold.settings import Settings
@@ -32,10 +32,11 @@ class System:
         self.owner = Caller(cause, founded.workspace_id, is_owner=True)
         self.integration = Caller(cause, founded.workspace_id, integration_id=founded.integration.id)
         self.integration_key = founded.integration_key.secret
+        self.account_key = founded.account_key.secret
 
     async def create(self) -> Answer[IntegrationView]:
         """A command that appends one event."""
-        return await self.services.integrations.create(self.owner, NewIntegration(name="Orders"))
+        return await self.services.integrations.create(self.owner, Terms(name="Orders"))
 
     async def invite(self) -> str:
         """Appends two events; gives the link's token."""
@@ -49,8 +50,13 @@ class System:
 
     async def live(self) -> None:
         """A partner's life in nine events: invited, onboarded with three keys, one of them revoked."""
-        opened = await self.services.onboarding.redeem(await self.invite(), Visit("192.0.2.1", "req_bench"))
-        await self.services.keys.revoke(self.owner, opened.answer.view.keys[0].id, "left the laptop on the train")
+        (of, _), *_ = await self._onboard()
+        await self.services.key_life.revoke(self.owner, of, "left the laptop on the train")
+
+    async def keys(self, count: int) -> list[tuple[str, str]]:
+        """Ids and secrets of so many service keys, of as many partners as it takes."""
+        onboarded = [await self._onboard() for _ in range(-(-count // 3))]
+        return [key for keys in onboarded for key in keys][:count]
 
     async def fill(self, events: int) -> int:
         """Lives until the log has that many events. Gives how many it has."""
@@ -59,22 +65,25 @@ class System:
             await asyncio.gather(*[_times(self.live, lives // 64 + 1) for _ in range(min(64, lives))])
         return head
 
+    async def _onboard(self) -> list[tuple[str, str]]:
+        """A new partner's keys, one for each environment."""
+        opened = await self.services.onboarding.redeem(await self.invite(), Visit("192.0.2.1", "req_bench"))
+        return [(key.id, key.secret) for key in opened.answer.view.keys]
+
 
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[System]:
-    """The services in this process, heralding their appends as an API does."""
+    """The services in this process, telling of their appends and hearing of others' as an API does."""
     services = Services(settings)
     await services.open()
-    herald = asyncio.create_task(services.herald.run())
+    news = asyncio.create_task(services.run())
     try:
         cause = Cause(Actor("operator", "bench"), "req_bench")
-        yield System(
-            services, cause, (await services.workspaces.found(cause, "Bench", NewIntegration(name="Orders"))).view
-        )
+        yield System(services, cause, (await services.workspaces.found(cause, "Bench", Terms(name="Orders"))).view)
     finally:
-        herald.cancel()
+        news.cancel()
         with suppress(asyncio.CancelledError):
-            await herald
+            await news
         await services.close()
 
 

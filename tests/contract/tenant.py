@@ -11,8 +11,7 @@ import httpx
 from keyfold.app.access import Caller
 from keyfold.app.keys import NewKey
 from keyfold.app.work import Cause
-from keyfold.domain.integration import NewIntegration
-from keyfold.domain.permissions import Role
+from keyfold.domain.integration import Terms
 from keyfold.domain.record import Actor
 from keyfold.settings import Settings
 from keyfold.web.app import create_app
@@ -53,13 +52,13 @@ class Tenant:
         self.owner_key = ""
         self.integration_key = ""
 
-    async def key(self, role: Role) -> str:
+    async def key(self, role: str, **wanted: Any) -> str:
         """A fresh account key with a role."""
-        made = await self.services.keys.issue(self.caller, NewKey(kind="account", name=role, role=role))
+        made = await self.services.keys.issue(self.caller, NewKey(kind="account", name=role, role=role, **wanted))
         return made.view.secret
 
     async def integration(self, **wanted: Any) -> str:
-        made = await self.services.integrations.create(self.caller, NewIntegration(name="Shop", **wanted))
+        made = await self.services.integrations.create(self.caller, Terms(name="Shop", **wanted))
         return made.view.id
 
     async def key_of_integration(self, integration_id: str) -> str:
@@ -111,21 +110,22 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[tuple[Servi
     async with asyncio.timeout(10):
         while not services.bus.is_connected:
             await asyncio.sleep(0.002)
-    herald = asyncio.create_task(services.herald.run())
+    background = asyncio.create_task(services.run())
     transport = httpx.ASGITransport(create_app(services), client=("192.0.2.7", 4711))  # type: ignore[arg-type]  # ASGI all the same
     try:
         async with httpx.AsyncClient(transport=transport, base_url="https://keyfold.test") as client:
             yield services, client
     finally:
-        herald.cancel()
-        await asyncio.gather(herald, return_exceptions=True)
+        background.cancel()
+        await asyncio.gather(background, return_exceptions=True)
         await services.close()
 
 
 @asynccontextmanager
 async def working(settings: Settings) -> AsyncIterator[Worker]:
-    """A running worker: relay and projections."""
+    """A running worker: relay and projections. Its schedules would append, by their own clock, amid what tests do."""
     worker = Worker(settings)
+    worker.loops = [loop for loop in worker.loops if loop.name != "schedules"]
     task = asyncio.create_task(worker.run())
     async with asyncio.timeout(10):
         while not all(loop.status == "running" for loop in worker.loops):
@@ -139,7 +139,7 @@ async def working(settings: Settings) -> AsyncIterator[Worker]:
 
 async def make_tenant(api: httpx.AsyncClient, services: Services, name: str = "Acme") -> Tenant:
     cause = Cause(Actor(kind="operator", id="test"), "req_test")
-    founded = (await services.workspaces.found(cause, name, NewIntegration(name="Shop"))).view
+    founded = (await services.workspaces.found(cause, name, Terms(name="Shop"))).view
     tenant = Tenant(api, services, Caller(cause, founded.workspace_id, is_owner=True))
     tenant.integration_id = founded.integration.id
     tenant.owner_key, tenant.integration_key = founded.account_key.secret, founded.integration_key.secret

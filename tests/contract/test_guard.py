@@ -1,12 +1,19 @@
-"""The one guard stands before every route of the API."""
+"""The one guard stands before every route of the API, and the page on permissions is what it says."""
+
+import re
 
 from litestar.routes import HTTPRoute
 
-from keyfold.domain.permissions import ROLES
+from keyfold.domain.permissions import INTEGRATION_KEY, PERMISSIONS, PORTAL, ROLES
 from keyfold.settings import Settings
 from keyfold.web.app import litestar_app
-from keyfold.web.auth import PUBLIC, guard
+from keyfold.web.auth import PUBLIC, SELF, guard
+from keyfold.web.pages.handbook import source
+from keyfold.web.pages.openapi import camel_path
+from keyfold.web.pages.permissions import HOLDERS, page
 from keyfold.web.services import Services
+
+from .routes import routes
 
 
 async def test_every_route_of_the_api_has_the_guard_and_names_a_permission(settings: Settings) -> None:
@@ -22,4 +29,39 @@ async def test_every_route_of_the_api_has_the_guard_and_names_a_permission(setti
     assert len(handlers) > 15
     for handler in handlers:
         assert handler.resolve_before_request() is guard, handler
-        assert handler.opt["permission"] in ROLES["owner"] | {PUBLIC}, handler
+        assert handler.opt["permission"] in PERMISSIONS | {PUBLIC, SELF}, handler
+
+
+async def test_what_every_key_may_do_is_about_itself(settings: Settings) -> None:
+    for route in routes(Services(settings)):
+        assert (route.permission == SELF) == route.path.startswith("/api/v1/keys/self"), route
+
+
+async def test_the_page_on_permissions_is_what_the_code_says() -> None:
+    """It is written anew by `python -m keyfold.web.pages.permissions`."""
+    assert source("permissions") == page()
+
+
+async def test_the_page_on_permissions_names_every_route_and_who_may_call_it(settings: Settings) -> None:
+    told = {
+        (method, path): (permission, who)
+        for method, path, permission, who in re.findall(
+            r"^\| `([A-Z]+) ([^`]+)` \| `([^`]+)` \| ([^|]+) \|$", source("permissions"), re.MULTILINE
+        )
+    }
+    routed = {(each.method, camel_path(each.path)): each.permission for each in routes(Services(settings))}
+    assert {at: permission for at, (permission, _) in told.items()} == routed
+    for permission, who in told.values():
+        holders = {PUBLIC: "everybody", SELF: "every key"}.get(permission)
+        assert who == (holders or ", ".join(name for name, given in HOLDERS.items() if permission in given))
+    assert told["POST", "/api/v1/keys/{keyId}/revoke"] == ("keys:revoke", "owner, admin, key-manager, portal")
+    assert told["PATCH", "/api/v1/workspace"] == ("workspace:change", "owner")
+
+
+async def test_the_page_on_permissions_names_every_permission_and_who_has_it() -> None:
+    rows = re.findall(r"^\| `(\w+:\w+)` \|(.*)\|$", source("permissions"), re.MULTILINE)
+    columns = [*ROLES.values(), INTEGRATION_KEY, PORTAL]
+    told = [{name for name, cells in rows if cells.split("|")[n].strip() == "yes"} for n in range(len(columns))]
+    assert told == columns
+    assert [name for name, _ in rows] == sorted(PERMISSIONS)
+    assert f"| permission | {' | '.join(ROLES)} | integration key | portal |" in source("permissions")

@@ -170,7 +170,7 @@ async def test_a_stored_answer_holds_no_secret_and_opens_with_nothing_but_the_ca
     for column in kept.values():
         for plain in (secret, secret[-49:], "a-very-unlikely-key", "secret", "name"):
             assert plain.encode() not in column
-    owner = (await services.verifier.identify(workspace.owner_key) or pytest.fail("the owner's key is gone")).id
+    owner = (await workspace.verdict(workspace.owner_key))["keyId"]
     body = answer.request.content
     right = services.vault.replay_key("a-very-unlikely-key", f"{owner} POST /api/v1/keys", body)
     assert right.id == kept["id"]

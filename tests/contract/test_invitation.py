@@ -161,7 +161,7 @@ async def test_an_account_key_joins_nobody_since_it_belongs_to_no_integration(wo
 
 async def test_links_live_as_long_as_their_integration_says(workspace: Tenant, clock: Clock) -> None:
     clock.set("2026-03-01T12:00:00+00:00")
-    slow = await workspace.integration(link_lifetime=timedelta(days=7))
+    slow = await workspace.integration(link_lifetime_seconds=7 * 86400)
     workspace.integration_key = await workspace.key_of_integration(slow)
     expires = (await workspace.ask_to_invite()).json()["data"]["expiresAt"]
     assert datetime.fromisoformat(expires) == clock() + timedelta(days=7)

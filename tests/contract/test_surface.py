@@ -12,9 +12,11 @@ from litestar.routes import HTTPRoute
 
 from keyfold.bus.subjects import LIFECYCLE
 from keyfold.web.app import litestar_app
+from keyfold.web.pages.openapi import camel_path
 from keyfold.worker.worker import Worker
 
 from .conftest import System
+from .routes import routes, things_of
 from .tenant import PARTNER, Tenant, bearer, position_of
 
 TABLES = """
@@ -80,6 +82,42 @@ async def test_the_openapi_document_describes_every_route_of_the_api(workspace: 
 
 def unnamed(path: str) -> str:
     return re.sub(r"\{[^}]+\}", "{}", path)
+
+
+async def test_the_openapi_document_says_what_a_change_and_a_limit_need(workspace: Tenant) -> None:
+    described = (await workspace.api.get("/openapi.json")).json()
+    for path, item in described["paths"].items():
+        for method, operation in item.items():
+            headers = {
+                each["name"]: each["required"] for each in operation.get("parameters", []) if each["in"] == "header"
+            }
+            statuses = {*operation["responses"]}
+            is_change = method == "patch"
+            assert headers.get("If-Match", False) is is_change, path
+            assert ({"412", "428"} <= statuses) is is_change, path
+            assert ("429" in statuses) is (operation["x-permission"] != "public"), path
+            if is_change:
+                content = operation["requestBody"]["content"]
+                assert content["application/json"] == content["application/merge-patch+json"], path
+    assert {*described["components"]["responses"]["Problem429"]["headers"]} == {
+        "Retry-After",
+        "RateLimit",
+        "RateLimit-Policy",
+    }
+
+
+async def test_the_etag_that_is_described_is_the_one_that_is_sent(workspace: Tenant) -> None:
+    described = (await workspace.api.get("/openapi.json")).json()["paths"]
+    things, owner = await things_of(workspace), bearer(workspace.owner_key)
+    told = set()
+    for route in routes(workspace.services):
+        if route.method == "GET":
+            answer = await route.ask(workspace.api, things, owner)
+            assert answer.status_code == 200 or route.path == "/api/v1/portal", route
+            headers = described[camel_path(route.path)]["get"]["responses"]["200"].get("headers", {})
+            assert ("ETag" in headers) is ("etag" in answer.headers), route
+            told |= {route.path} if headers else set()
+    assert len(told) == 7
 
 
 async def tell_all(tenant: Tenant) -> tuple[set[str], list[httpx.Response]]:

@@ -1,74 +1,28 @@
 """Tenancy: another workspace's things can't be told from things that don't exist, on every route with an id."""
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+import pytest
 
-import httpx
-from litestar.routes import HTTPRoute
+from keyfold.web.services import Services
 
-from keyfold.web.app import litestar_app
-
+from .routes import Route, Things, bodies, routes, things_of
 from .tenant import PARTNER, Tenant, bearer, position_of, problem
 
-BODIES: dict[tuple[str, str], Any] = {
-    ("POST", "/api/v1/links/{link_id}/withdraw"): {"reason": "test"},
-    ("POST", "/api/v1/keys/{key_id}/revoke"): {"reason": "test"},
-}
-"""What a route with an id and a body needs to get as far as the id."""
 
-
-class Things(NamedTuple):
-    """One of each, by the names that routes give to their ids."""
-
-    integration_id: str
-    partner_id: str
-    link_id: str
-    key_id: str
-
-
-class Route(NamedTuple):
-    method: str
-    path: str
-    names: list[str]
-
-
-def routes_with_ids(tenant: Tenant) -> Iterator[Route]:
-    for route in litestar_app(tenant.services).routes:
-        if isinstance(route, HTTPRoute) and route.path_parameters and route.path.startswith("/api/"):
-            for handler in route.route_handlers:
-                for method in handler.http_methods - {"OPTIONS"}:
-                    yield Route(method, route.path_format, [*route.path_parameters])
-
-
-async def things_of(tenant: Tenant) -> Things:
-    partner_id, keys = await tenant.onboard()
-    link_id = await link_of(tenant, partner_id)
-    return Things(tenant.integration_id, partner_id, link_id, keys["prod"]["id"])
-
-
-async def link_of(tenant: Tenant, partner_id: str) -> str:
-    head = await tenant.services.journal.head()
-    found = await tenant.get("/api/v1/links", partnerId=partner_id, minPosition=head)
-    return str(found.json()["data"][0]["id"])
-
-
-async def ask(tenant: Tenant, route: Route, things: Things, key: str) -> httpx.Response:
-    path = route.path.format(**{name: getattr(things, name) for name in route.names})
-    body = BODIES[route.method, route.path] if route.method in ("POST", "PATCH", "PUT") else None
-    return await tenant.api.request(route.method, path, json=body, headers=bearer(key))
+def routes_with_ids(services: Services) -> list[Route]:
+    return [route for route in routes(services) if route.names]
 
 
 async def test_another_workspaces_ids_are_404_on_every_route_exactly_as_ids_that_dont_exist(
     workspace: Tenant, neighbour: Tenant
 ) -> None:
     theirs = await things_of(neighbour)
-    nowhere = Things(*(f"{each.partition('_')[0]}_01h455vb4pex5vsknk084sn02q" for each in theirs))
+    nowhere, owner = theirs.nowhere(), bearer(workspace.owner_key)
     before = await workspace.services.journal.head()
-    tried = list(routes_with_ids(workspace))
-    assert len(tried) >= 7
+    tried = routes_with_ids(workspace.services)
+    assert {name for route in tried for name in route.names} == {*Things._fields} - {"target_id"}
     for route in tried:
-        foreign = problem(await ask(workspace, route, theirs, workspace.owner_key), 404, "not-found")
-        unknown = problem(await ask(workspace, route, nowhere, workspace.owner_key), 404, "not-found")
+        foreign = problem(await route.ask(workspace.api, theirs, owner), 404, "not-found")
+        unknown = problem(await route.ask(workspace.api, nowhere, owner), 404, "not-found")
         for theirs_id, nowhere_id in zip(theirs, nowhere, strict=True):
             foreign["detail"] = foreign["detail"].replace(theirs_id, nowhere_id)
         assert foreign | {"requestId": ""} == unknown | {"requestId": ""}, route
@@ -76,9 +30,24 @@ async def test_another_workspaces_ids_are_404_on_every_route_exactly_as_ids_that
 
 
 async def test_its_own_ids_are_found_on_every_route(workspace: Tenant) -> None:
-    for route in routes_with_ids(workspace):
-        answer = await ask(workspace, route, await things_of(workspace), workspace.owner_key)
-        assert answer.status_code in (200, 410), (route, answer.text)
+    """Otherwise a 404 to everybody would pass for tenancy."""
+    owner = bearer(workspace.owner_key)
+    for route in routes_with_ids(workspace.services):
+        answer = await route.ask(workspace.api, await things_of(workspace), owner)
+        assert answer.status_code in (200, 201, 410), (route, answer.text)
+
+
+async def test_a_route_that_the_walks_dont_know_is_said_to_need_a_body(workspace: Tenant) -> None:
+    things = await things_of(workspace)
+    for new, what in (
+        (Route("POST", "/api/v1/keys/{key_id}/shred", ("key_id",), "keys:revoke"), "add a body to bodies()"),
+        (Route("GET", "/api/v1/vaults/{vault_id}", ("vault_id",), "keys:read"), "add one to Things"),
+    ):
+        with pytest.raises(AssertionError) as failed:
+            await new.ask(workspace.api, things, {})
+        assert what in str(failed.value)
+    routed = {(route.method, route.path) for route in routes(workspace.services)}
+    assert [known for known in bodies(things) if known not in routed] == []
 
 
 async def test_another_workspaces_ids_in_a_body_are_404(workspace: Tenant, neighbour: Tenant) -> None:

@@ -29,6 +29,7 @@ class System(NamedTuple):
     integration_id: str
     integration_key: str
     account_key: str
+    gateway_nats: str = ""
 
     async def invite(self, **body: object) -> str:
         """The address of a new onboarding link."""
@@ -48,7 +49,8 @@ async def hosted(server: Postgres, folder: Path) -> AsyncIterator[System]:
     try:
         settings = make_settings(database, nats)
         async with running(settings, settings_of_worker(settings, nats), folder) as system:
-            yield system
+            login = f"{nats.gateway.user}:{nats.gateway.password}"
+            yield system._replace(gateway_nats=nats.url.replace("//", f"//{login}@"))
     finally:
         await nats.stop()
 

@@ -15,7 +15,9 @@ from .system import System, running_system
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--rounds", type=int, default=None, help="how many times the processes are killed")
+    parser.addoption(
+        "--rounds", type=int, default=None, help="how often each is done, in tests that can do it more often"
+    )
 
 
 @pytest.fixture

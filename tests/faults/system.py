@@ -1,11 +1,12 @@
 """`keyfold api` and `keyfold worker` as processes, each with its log, to be killed and started again."""
 
 import base64
+import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,7 +24,7 @@ from integration.support import (
 from keyfold.app.workspaces import FoundedView
 from keyfold.cli.embedded import Nats
 from keyfold.cli.embedded.nats import free_port
-from keyfold.domain.integration import NewIntegration
+from keyfold.domain.integration import Terms
 from keyfold.settings import Settings
 from keyfold.web.services import Services
 
@@ -48,7 +49,8 @@ class Process:
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / f"{what}-{self.port}.log"
         self._settings = settings
-        self._environment = environment(settings, self.port)
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("KEYFOLD_")}
+        self._environment = inherited | environment(settings, self.port)
         self._process: subprocess.Popen[bytes] | None = None
         self._output: BinaryIO | None = None
 
@@ -87,6 +89,15 @@ class Process:
         """Its exit status, once it has ended by itself."""
         await wait_until(lambda: not self.runs, seconds)
         return self.process.wait()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """SIGSTOP: it is there, and does nothing."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     async def answers(self, path: str = "/health/live") -> int | None:
         """The status that it answers with, None when it doesn't."""
@@ -150,7 +161,7 @@ async def running_system(
 ) -> AsyncIterator[System]:
     services = Services(settings)
     await services.postgres.open()
-    founded = (await services.workspaces.found(CAUSE, "Acme", NewIntegration(name="Shop"))).view
+    founded = (await services.workspaces.found(CAUSE, "Acme", Terms(name="Shop"))).view
     await services.close()
     api, worker = Process("api", settings, folder), Process("worker", of_worker, folder)
     try:
@@ -162,6 +173,22 @@ async def running_system(
     finally:
         for each in (api, worker):
             each.close()
+
+
+@asynccontextmanager
+async def another_api(system: System, **changes: Any) -> AsyncIterator[Process]:
+    """A second API process of the system, ready, with settings of its own where that is said."""
+    process = Process("api", msgspec.structs.replace(system.settings, **changes), system.api.log.parent)
+
+    async def ready() -> bool:
+        return await process.answers("/health/ready") == 200
+
+    try:
+        process.start()
+        await wait_until(ready, 20)
+        yield process
+    finally:
+        process.close()
 
 
 async def onboard(system: System, client: httpx.AsyncClient) -> dict[str, Any]:

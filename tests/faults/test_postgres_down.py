@@ -1,6 +1,7 @@
 """Postgres stopped: 503 within two seconds, never a hang, never a false `valid`; and afterwards all is well."""
 
 import asyncio
+import json
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -9,12 +10,15 @@ from functools import partial
 from typing import Any
 
 import httpx
+import nats
 import psutil
 
 from integration.support import wait_until
+from keyfold.bus.subjects import VERIFY
 
 from .load import Load
 from .system import System, onboard
+from .watch import BOUND
 
 LIMIT = 2.0
 
@@ -28,9 +32,9 @@ def signal_all(system: System, number: signal.Signals) -> None:
         each.send_signal(number)
 
 
-async def timed(asking: Any) -> tuple[float, httpx.Response]:
+async def timed(asking: Any) -> tuple[float, Any]:
     began = time.monotonic()
-    answer: httpx.Response = await asking
+    answer = await asking
     return time.monotonic() - began, answer
 
 
@@ -59,6 +63,16 @@ async def ask_everything(system: System, client: httpx.AsyncClient, partner: dic
     seconds, answer = await ready
     assert (answer.status_code, seconds < LIMIT) == (503, True)
     assert (await client.get("/health/live")).status_code == 200
+    seconds, status = await timed(status_by_nats(system, key["secret"]))
+    assert (status, seconds < LIMIT) == ("503", True)
+
+
+async def status_by_nats(system: System, key: str) -> str:
+    """The status of an answer to a gateway."""
+    login = system.nats.gateway
+    async with await nats.connect(system.nats.url, user=login.user, password=login.password) as gateway:
+        answer = await gateway.request(VERIFY, json.dumps({"key": key}).encode(), timeout=5, headers=system.owner)
+    return str((answer.headers or {})["Keyfold-Status"])
 
 
 @asynccontextmanager
@@ -86,6 +100,7 @@ async def test_without_postgres_everything_is_503_within_two_seconds_and_later_w
             partner = await onboard(system, client)
             assert await code_of(system, client, partner) == "valid"
             async with without_postgres(system, how):
+                await until_unsure(system, client, partner)
                 for _ in range(2):
                     await ask_everything(system, client, partner)
             await wait_until(partial(is_well_again, system, client, partner))
@@ -93,6 +108,14 @@ async def test_without_postgres_everything_is_503_within_two_seconds_and_later_w
             await system.ready()
     assert all(each.runs for each in system.processes)
     await system.assert_sound()
+
+
+async def until_unsure(system: System, client: httpx.AsyncClient, partner: dict[str, Any]) -> None:
+    """Memory is the truth of a moment ago, and may be used for that moment."""
+    began = time.monotonic()
+    while (code := await code_of(system, client, partner)) == "valid":
+        assert time.monotonic() - began < BOUND
+    assert code == "unavailable"
 
 
 async def code_of(system: System, client: httpx.AsyncClient, partner: dict[str, Any]) -> str:

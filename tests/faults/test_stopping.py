@@ -97,7 +97,7 @@ async def test_no_secret_is_in_any_log_of_any_process(system: System) -> None:
         await process.ended()
     secrets = [*load.secrets, partner["token"], *partner["cookies"], *[key["secret"] for key in partner["keys"]]]
     secrets += [headers["Authorization"].removeprefix("Bearer ") for headers in (system.owner, system.inviter)]
-    secrets += [system.nats.api.password, system.nats.worker.password]
+    secrets += [login.password for login in (system.nats.api, system.nats.worker, system.nats.gateway)]
     logs = [system.api.log, system.worker.log, system.nats.child.log, system.database.server.child.log]
     texts = {log: log.read_text(errors="replace") for log in logs}
     assert "request" in texts[system.api.log]

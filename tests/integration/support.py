@@ -6,7 +6,8 @@ import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -17,13 +18,16 @@ from keyfold.app.access import Caller
 from keyfold.app.keys import NewKey
 from keyfold.app.onboarding import Visit
 from keyfold.app.ports import Entry, StreamMovedError, Write
+from keyfold.app.rotation import Overlap
 from keyfold.app.views import RedemptionView
 from keyfold.app.work import Cause
 from keyfold.domain import ids
-from keyfold.domain.integration import NewIntegration
+from keyfold.domain.aggregates import KEY
+from keyfold.domain.integration import Terms
 from keyfold.domain.partner import Invitation
 from keyfold.domain.record import Actor, Event, Record, encode
 from keyfold.domain.refusals import Refusal
+from keyfold.domain.role import RoleTerms
 from keyfold.store.journal import PostgresJournal
 from keyfold.store.projections import PROJECTIONS
 from keyfold.store.projections.rebuild import Verified, verify
@@ -32,6 +36,7 @@ from keyfold.worker.worker import Worker
 
 ACTOR = Actor(kind="operator", id="tests")
 CAUSE = Cause(ACTOR, "req_tests")
+SHOP = Terms(name="Shop")
 
 
 async def wait_until(true: Callable[[], Any], seconds: float = 10.0, every: float = 0.02) -> None:
@@ -155,8 +160,8 @@ class Life:
         self.manager: Caller
         self.inviter: Caller
 
-    async def begin(self) -> "Life":
-        made = (await self.services.workspaces.found(CAUSE, "Acme", NewIntegration(name="Shop"))).view
+    async def begin(self, terms: Terms = SHOP) -> "Life":
+        made = (await self.services.workspaces.found(CAUSE, "Acme", terms)).view
         self.manager = Caller(cause=CAUSE, workspace_id=made.workspace_id, is_owner=True)
         self.inviter = Caller(cause=CAUSE, workspace_id=made.workspace_id, integration_id=made.integration.id)
         return self
@@ -179,7 +184,52 @@ class Life:
         return await self.redeem(await self.invite())
 
     async def revoke(self, key_id: str) -> None:
-        await self.services.keys.revoke(self.manager, key_id, "a test")
+        await self.services.key_life.revoke(self.manager, key_id, "a test")
+
+    async def suspend(self, key_id: str) -> None:
+        await self.services.key_life.suspend(self.manager, key_id, "a test")
+
+    async def reinstate(self, key_id: str) -> None:
+        await self.services.key_life.reinstate(self.manager, key_id)
+
+    async def pause(self, key_id: str) -> None:
+        await self.suspend(key_id)
+        await self.reinstate(key_id)
+
+    async def rotate(self, key_id: str) -> str:
+        """The successor's id."""
+        rotated = await self.services.rotation.rotate(self.manager, key_id, Overlap(3600))
+        self.keys.append(rotated.view.id)
+        return rotated.view.id
+
+    async def delegate(self, key_id: str) -> str:
+        """The smaller key's id."""
+        issued = await self.services.keys.delegate(self.manager, key_id, NewKey(permitted=("receive",)))
+        self.keys.append(issued.view.id)
+        return issued.view.id
+
+    async def change(self, key_id: str) -> None:
+        """Other tags, and an expiry."""
+        loaded = await self.services.journal.load(KEY, key_id)
+        assert loaded.state is not None
+        number = next(self._numbers)
+        expires_at = datetime.now(UTC) + timedelta(days=number)
+        changed = msgspec.structs.replace(loaded.state.document, tags=(f"n{number}",), expires_at=expires_at)
+        await self.services.key_life.change(self.manager, key_id, changed, version=loaded.version)
+
+    async def use_first(self, key_id: str) -> None:
+        await self.services.rotation.note_first_use(CAUSE, key_id)
+
+    async def replace(self, key_id: str) -> None:
+        await self.use_first(await self.rotate(key_id))
+
+    async def define_role(self) -> None:
+        """One that is changed, and then removed."""
+        roles, terms = self.services.roles, RoleTerms(name=f"Role {next(self._numbers)}", permissions=("keys:read",))
+        defined = (await roles.define(self.manager, terms)).view
+        wider = msgspec.structs.replace(terms, permissions=("audit:read", "keys:read"))
+        await roles.change(self.manager, defined.id, wider, version=1)
+        await roles.remove(self.manager, defined.id)
 
     async def offboard(self, partner_id: str) -> None:
         await self.services.partners.offboard(self.manager, partner_id, "a test")
@@ -194,12 +244,21 @@ class Life:
         """One command at random; some are refused, as in life."""
         choice = self._random.choice
         tree = {"n": [1, -0.0, 1e22, 2**53 + 1, None, True], "ä\u2028": {"b": "\u0000\n\"'\\ 🗝"}}
-        doing: list[Callable[[], Awaitable[object]]] = [self.issue, self.onboard, lambda: self.invite(**tree)]
+        doing: list[Callable[[], Awaitable[object]]] = [
+            self.issue,
+            self.onboard,
+            self.define_role,
+            lambda: self.invite(**tree),
+        ]
         if self.links:
             doing.append(lambda: self.redeem(choice(self.links)[1]))
             doing.append(lambda: self.offboard(choice(self.partners)))
         if self.keys:
-            doing += [lambda: self.revoke(choice(self.keys))] * 2
+            lives = (
+                *(self.revoke, self.suspend, self.pause, self.change),
+                *(self.rotate, self.delegate, self.replace),
+            )
+            doing += [partial(each, choice(self.keys[-8:])) for each in lives]  # few, so that more befalls each
         try:
             await choice(doing)()
         except Refusal:

@@ -164,7 +164,7 @@ async def test_whoever_gives_up_behind_a_poisonous_record_is_not_appended(
 async def test_each_commit_is_announced_with_its_last_position(postgres: Postgres) -> None:
     """A refused append announces nothing."""
     announced: list[int] = []
-    appender = Appender(postgres, on_append=announced.append)
+    appender = Appender(postgres, on_append=lambda position, streams: announced.append(position))
     await appender.append(Write(entries=[entry("a", 1), entry("b", 1)]))
     assert await moved(appender.append(Write(entries=[entry("a", 1)])))
     await appender.append(Write(entries=[entry("a", 2)]))

@@ -25,6 +25,7 @@ VARIABLES = {
     "WORKER_POSTGRES_PASSWORD": "2c3d",
     "API_NATS_PASSWORD": "4e5f",
     "WORKER_NATS_PASSWORD": "6a7b",
+    "GATEWAY_NATS_PASSWORD": "8c9d",
 }
 _PLACE = re.compile(r"\$(?:\$|\{(?P<name>\w+)(?::(?P<kind>[?-])(?P<rest>[^}]*))?\})")
 
@@ -116,9 +117,11 @@ def test_the_server_accepts_the_configuration_of_nats(tmp_path: Path) -> None:
 def test_the_logins_at_nats_may_do_what_those_of_the_embedded_server_may(tmp_path: Path) -> None:
     composed = compose()["configs"]["nats"]["content"]
     embedded = Nats(tmp_path, 4222).configuration()
-    for user in ("api", "worker"):
+    for user in ("api", "worker", "gateway"):
         assert permissions(composed, user) == permissions(embedded, user)
     assert permissions(composed, "api")["publish"] == ["keyfold.>"]
+    for configuration in (composed, embedded):
+        assert len(re.findall(r'"?allow_responses"?: true', configuration)) == 1
 
 
 def permissions(configuration: str, user: str) -> dict[str, list[str]]:

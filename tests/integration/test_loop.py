@@ -13,7 +13,7 @@ from keyfold.worker.leader import Leader
 from keyfold.worker.loop import Halt, Loop
 from keyfold.worker.worker import Worker
 
-from .support import value, wait_until
+from .support import connected, rows, value, wait_until, working
 
 
 class Steps:
@@ -120,3 +120,24 @@ async def test_a_leader_that_lost_its_connection_knows_it(worker_postgres: Postg
     assert not await first.leads()
     for each in (first, second):
         await each.resign()
+
+
+OLD = """
+INSERT INTO keyfold.replays VALUES ('\\x01', '', '', 1, now() - interval '25 hours'), ('\\x02', '', '', 1, now());
+INSERT INTO keyfold.key_addresses
+    SELECT 'key_1', '192.0.2.' || n, now() - n * interval '91 days', now() - n * interval '91 days'
+    FROM generate_series(0, 1) n;
+"""
+
+
+async def test_the_janitor_forgets_what_is_kept_for_a_time(worker_settings: Settings) -> None:
+    url = worker_settings.admin_database_url
+    async with connected(url) as connection:
+        await connection.execute(OLD)
+    async with working(Worker(worker_settings)):
+        await wait_until(lambda: gone(url, "SELECT id FROM keyfold.replays", [(b"\x02",)]))
+        await wait_until(lambda: gone(url, "SELECT address FROM keyfold.key_addresses", [("192.0.2.0",)]))
+
+
+async def gone(url: str, statement: str, rest: list[tuple[object, ...]]) -> bool:
+    return await rows(url, statement) == rest

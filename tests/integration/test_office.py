@@ -11,7 +11,7 @@ from keyfold.app.vault import ReplayKey
 from keyfold.app.views import InvitationView, KeyView
 from keyfold.app.work import Answer, Cause, Work
 from keyfold.domain.aggregates import KEY, PARTNER
-from keyfold.domain.integration import NewIntegration
+from keyfold.domain.integration import Terms
 from keyfold.domain.link import LinkUsed
 from keyfold.domain.partner import AddKey, Invitation, decide
 from keyfold.domain.refusals import Conflict
@@ -135,7 +135,7 @@ async def test_an_idempotency_key_for_another_request_is_422(life: Life, service
     key = secrets.token_hex()
     for body in (b"one", b"two"):
         cause = Cause(CAUSE.actor, "req", replay_key(services, key, body))
-        asked = services.workspaces.found(cause, "Acme", NewIntegration(name="Shop"))
+        asked = services.workspaces.found(cause, "Acme", Terms(name="Shop"))
         if body == b"one":
             await asked
             continue
@@ -150,7 +150,7 @@ async def test_a_command_that_changes_nothing_appends_nothing_and_still_names_a_
     key_id = await life.issue()
     await life.revoke(key_id)
     head = await services.journal.head()
-    answer: Answer[KeyView] = await services.keys.revoke(life.manager, key_id, "again")
+    answer: Answer[KeyView] = await services.key_life.revoke(life.manager, key_id, "again")
     assert answer.position == head == await services.journal.head()
     assert answer.view.id == key_id
     assert (await services.journal.load(KEY, key_id)).version == 2

@@ -23,6 +23,7 @@ INSERT INTO keyfold.log SELECT n, 'key_' || n / 4, n % 4 + 1, '{"some":"thing"}'
 INSERT INTO keyfold.key_secrets SELECT 'key_' || n, 1, decode(repeat('00', 32), 'hex') FROM generate_series(1, 5000) n;
 INSERT INTO keyfold.replays
     SELECT int4send(n), '', '', n, now() - n * interval '10 seconds' FROM generate_series(1, 9000) n;
+INSERT INTO keyfold.key_usage SELECT 'key_' || n / 4, 'valid', n, 1, now() FROM generate_series(1, 20000) n;
 SET ROLE keyfold_worker;
 INSERT INTO projections.integrations
     SELECT 'int_' || n, 'ws_' || n % 50, 'active', 1, '{}' FROM generate_series(1, 8000) n;
@@ -32,8 +33,11 @@ INSERT INTO projections.links
     SELECT 'lnk_' || n, 'ws_' || n % 50, 'int_' || n % 100, 'prt_' || n / 2, 'open', 1, '{}'
     FROM generate_series(1, 8000) n;
 INSERT INTO projections.keys
-    SELECT 'key_' || n, 'ws_' || n % 50, 'int_' || n % 100, 'prt_' || n / 3, 'service', 'dev', 'active', 1, '{}'
+    SELECT 'key_' || n, 'ws_' || n % 50, 'int_' || n % 100, 'prt_' || n / 3, 'service', 'dev', NULL, 'active', NULL, '',
+           NULL, now() + n * interval '1 hour', NULL, false, now() - n * interval '1 hour',
+           CASE WHEN n % 9 = 0 THEN 86400 END, now() + (n - 100) * interval '1 hour', 1, '{}'
     FROM generate_series(1, 9000) n;
+INSERT INTO projections.roles SELECT 'rol_' || n, 'ws_' || n % 50, 'active', 1, '{}' FROM generate_series(1, 8000) n;
 INSERT INTO projections.audit
     SELECT n, 'ws_' || n % 200, 'key.issued.v1', 'key_' || n, now(), 'key', 'key_' || n / 5, NULL, 'req_' || n, 'int_1',
            'prt_' || n / 3, 'key_' || n
@@ -83,7 +87,10 @@ API = [
     ("digests", 1, "key_secrets_pkey"),
     ("replay", 1, "replays_pkey"),
     ("head", 0, "log_pkey"),
+    ("moved_after", 2, "log_pkey"),
+    ("usage_of", 1, "key_usage_pkey"),
 ]
+WORKER = [("due_keys", 4, "keys_due"), ("idle_keys", 4, "keys_idle"), ("idle_keys", 4, "key_usage_pkey")]
 
 
 async def test_the_hot_statements_of_the_store_use_their_indexes(full: Database) -> None:
@@ -92,6 +99,14 @@ async def test_the_hot_statements_of_the_store_use_their_indexes(full: Database)
             plan = await generic_plan(connection, query(name), arguments)
             assert_uses(plan, index)
             assert name == "load" or "Sort" not in plan, name  # what `load` sorts are the few rows that it gives
+
+
+async def test_the_schedules_read_what_they_look_for_from_an_index_in_its_order(full: Database) -> None:
+    async with connected(full.worker_url) as connection:
+        for name, arguments, index in WORKER:
+            plan = await generic_plan(connection, query(name), arguments)
+            assert_uses(plan, index)
+            assert not any("Sort" in each for each in plan), plan
 
 
 async def test_forgetting_old_answers_reads_only_old_answers(full: Database) -> None:
@@ -118,16 +133,17 @@ def explaining(database: Database) -> Explaining:
     return this
 
 
-PAGES: list[tuple[str, dict[str, str | None], str | None, str]] = [
+PAGES: list[tuple[str, dict[str, object], str | None, str]] = [
     ("int", {}, None, "integrations_workspace"),
     ("prt", {}, None, "partners_workspace"),
     ("prt", {}, "invited", "partners_workspace"),
-    ("prt", {"integration_id": "int_7"}, None, "partners_(integration|workspace)"),
+    ("prt", {"integration_id = $?": "int_7"}, None, "partners_(integration|workspace)"),
     ("lnk", {}, None, "links_workspace"),
-    ("lnk", {"partner_id": "prt_7"}, None, "links_partner"),
+    ("lnk", {"partner_id = $?": "prt_7"}, None, "links_partner"),
     ("key", {}, None, "keys_workspace"),
     ("key", {}, "revoked", "keys_workspace"),
-    ("key", {"partner_id": "prt_7"}, None, "keys_partner"),
+    ("key", {"partner_id = $?": "prt_7"}, None, "keys_partner"),
+    ("rol", {}, None, "roles_workspace"),
 ]
 
 

@@ -8,18 +8,22 @@ from conftest import Database
 from .support import connected, rows, value
 
 R, ALL = {"SELECT"}, {"SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER", "MAINTAIN"}
-PROJECTIONS = ["audit", "cursors", "integrations", "keys", "links", "loops", "partners"]
+PROJECTIONS = ["audit", "cursors", "integrations", "keys", "links", "loops", "partners", "roles"]
 MAY: dict[str, dict[str, set[str]]] = {
     "keyfold_api": {
         "keyfold.log": R,
         "keyfold.key_secrets": R,
         "keyfold.replays": R,
+        "keyfold.key_usage": R,
+        "keyfold.key_addresses": R,
         **{f"projections.{table}": R for table in PROJECTIONS},
     },
     "keyfold_worker": {
         "keyfold.log": R,
         "keyfold.key_secrets": set(),
         "keyfold.replays": {"DELETE"},
+        "keyfold.key_usage": R,
+        "keyfold.key_addresses": set(),
         **{f"projections.{table}": ALL for table in PROJECTIONS},
     },
 }
@@ -59,9 +63,23 @@ FUNCTIONS = """
 
 @pytest.mark.parametrize("login", LOGINS)
 async def test_a_login_may_call_these_functions_and_no_others(database: Database, login: str) -> None:
-    """refuse_change is a trigger's: it can't be called, and nothing that can is anybody's but the API's."""
-    expected = {"keyfold_api": ["append", "refuse_change"], "keyfold_worker": ["refuse_change"]}
+    """refuse_change is a trigger's: it can't be called."""
+    expected = {
+        "keyfold_api": ["append", "note_usage", "refuse_change"],
+        "keyfold_worker": ["append", "forget_addresses", "refuse_change"],
+    }
     assert [name for (name,) in await rows(database.admin_url, FUNCTIONS, login)] == expected[login]
+
+
+UNPINNED = """
+    SELECT proname FROM pg_proc
+    WHERE pronamespace = 'keyfold'::regnamespace AND prosecdef
+    AND array_position(proconfig, 'search_path=pg_catalog, pg_temp') IS NULL
+"""
+
+
+async def test_what_runs_as_the_owner_looks_for_names_nowhere_that_a_caller_could_put_them(database: Database) -> None:
+    assert await rows(database.admin_url, UNPINNED) == []
 
 
 SCHEMAS = """

@@ -9,7 +9,7 @@ import pytest
 from conftest import Database
 from keyfold.bus.connection import Bus
 from keyfold.bus.lifecycle import Delivered, LifecycleReader, LifecycleStream
-from keyfold.domain.key import KeyIssued, KeyRevoked
+from keyfold.domain.key_events import KeyIssued, KeyRevoked
 from keyfold.domain.workspace import WorkspaceCreated
 from keyfold.settings import Settings
 from keyfold.store.postgres import Postgres
@@ -39,6 +39,12 @@ from .support import (
     working,
 )
 
+OFTEN = {
+    *("key.issued.v1", "key.changed.v1", "key.suspended.v1", "key.reinstated.v1", "key.rotated.v1", "key.revoked.v1"),
+    *("key.first-used.v1", "key.delegated.v1", "role.defined.v1", "role.changed.v1", "role.removed.v1"),
+}
+"""What surely happens among so many commands."""
+
 
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_after_random_commands_they_equal_a_rebuild(life: Life, worker: Worker, seed: int) -> None:
@@ -49,14 +55,31 @@ async def test_after_random_commands_they_equal_a_rebuild(life: Life, worker: Wo
     await assert_projections_equal_a_rebuild(life.services.settings.worker_database_url)
     url = life.services.settings.database_url
     assert await value(url, "SELECT count(*) FROM projections.audit") == head > 150
-    for table in ("keys", "partners", "links", "integrations"):
+    assert {type_ for (type_,) in await rows(url, "SELECT DISTINCT type FROM projections.audit")} >= OFTEN
+    for table in ("keys", "partners", "links", "integrations", "roles"):
         streams = "SELECT count(DISTINCT stream) FROM keyfold.log WHERE split_part(stream, '_', 1) = $1"
-        prefix = {"keys": "key", "partners": "prt", "links": "lnk", "integrations": "int"}[table]
+        prefix = {"keys": "key", "partners": "prt", "links": "lnk", "integrations": "int", "roles": "rol"}[table]
         assert await value(url, f"SELECT count(*) FROM projections.{table}") == await value(url, streams, prefix)
         sums = f"SELECT sum(version) FROM projections.{table}"
         assert await value(url, sums) == await value(
             url, "SELECT count(*) FROM keyfold.log WHERE split_part(stream, '_', 1) = $1", prefix
         )
+
+
+async def test_a_column_follows_what_an_event_changes_long_after_the_row_was_made(life: Life, worker: Worker) -> None:
+    """All that changes of keys, one event at a time: a rebuild makes each row from all of them at once."""
+    url = life.services.settings.database_url
+    parent = (await life.onboard()).keys[0].id
+    child = await life.delegate(parent)
+    for happens in (life.change, life.suspend, life.reinstate):
+        await projected(url)
+        await happens(parent)
+    await projected(url)
+    successor = await life.rotate(parent)
+    await projected(url)
+    assert await value(url, "SELECT parent_id FROM projections.keys WHERE id = $1", child) == successor
+    await life.use_first(successor)
+    await assert_projections_equal_a_rebuild(life.services.settings.worker_database_url)
 
 
 class Feed(LifecycleReader):

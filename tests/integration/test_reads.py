@@ -8,7 +8,8 @@ import pytest
 
 from conftest import Database
 from keyfold.domain.aggregates import KEY, PARTNER, UnknownEventError
-from keyfold.domain.key import Key, KeyIssued, KeyRevoked
+from keyfold.domain.key_events import KeyIssued, KeyRevoked
+from keyfold.domain.key_state import Key
 from keyfold.domain.partner import Partner, PartnerInvited, PartnerKeyAdded
 from keyfold.domain.refusals import Unavailable
 from keyfold.store import grouped

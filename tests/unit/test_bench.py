@@ -95,6 +95,8 @@ def test_targets_read_like_the_design() -> None:
     assert target([Bound("ratio", least=0.25), Bound("rate", least=80_000)]) == f"≥ 0.25 {times}, ≥ 80,000/s"
     assert target([Bound("p50", most=10), Bound("p99", most=50)]) == "p50 ≤ 10 ms, p99 ≤ 50 ms"
     assert target([Bound("seconds", most=2.5)]) == "≤ 2.5 s"
+    assert target([Bound("rate", least=200_000), Bound("p99", most=0.05)]) == "≥ 200,000/s, p99 ≤ 50 µs"
+    assert target([Bound("p99", most=20), Bound("late", most=0)]) == "p99 ≤ 20 ms, ≤ 0 late"
 
 
 def test_the_table_has_a_line_for_each_row_and_says_what_was_skipped() -> None:
@@ -103,15 +105,25 @@ def test_the_table_has_a_line_for_each_row_and_says_what_was_skipped() -> None:
         compared("append-1", [1_000.0], [4_000.0]),
         Outcome(row="append-emmett", skipped="emmett is not installed"),
         Outcome(row="visible", unit="ms", ours=[1.0, 3.0], figures={"p50": 3.2, "p99": 7.04}),
+        Outcome(row="verify-in-process", ours=[2e5], figures={"rate": 2e5, "p50": 0.0032, "p99": 0.06}),
+        Outcome(row="revocation", unit="ms", figures={"p50": 0.9, "p99": 4, "worst": 2_000, "late": 1}),
     ]
     text = as_markdown(_MACHINE, outcomes)
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert text.startswith("- CPU: two cores of something\n- Postgres: 18.4\n\n|")
     assert len({line.count("|") for line in lines}) == 1
-    assert [line.rsplit("|", 2)[1].strip() for line in lines[2:]] == ["yes", "**no**", "skipped", "yes"]
+    assert [line.rsplit("|", 2)[1].strip() for line in lines[2:]] == [
+        "yes",
+        "**no**",
+        "skipped",
+        "yes",
+        *["**no**"] * 2,
+    ]
     assert "| 26,000/s |" in lines[2]
     assert "| 1.30 " in lines[2]
     assert "| p50 3.2 ms, p99 7.0 ms |" in lines[5]
+    assert "| 200,000/s, p50 3.2 µs, p99 60.0 µs |" in lines[6]
+    assert "| p50 900.0 µs, p99 4.0 ms, worst 2000.0 ms, 1 late |" in lines[7]
     assert "Skipped append-emmett: emmett is not installed" in text
 
 

@@ -1,73 +1,92 @@
-"""Rules and roles."""
+"""Permissions, the roles that bundle them, and the conditions that narrow an account key."""
 
 from typing import get_args
 
 import pytest
 
-from keyfold.domain.permissions import (
-    INTEGRATION_KEY,
-    ROLES,
-    ExceedsCeiling,
-    Options,
-    Permission,
-    Rule,
-    Topics,
-)
-from keyfold.domain.refusals import Invalid
+from keyfold.domain.permissions import ANYTHING, INTEGRATION_KEY, PERMISSIONS, PORTAL, ROLES, Conditions, Permission
+
+INT, OTHER_INT = "int_01h455vb4pex5vsknk084sn02q", "int_01h455vb4pex5vsknk084sn02r"
+PRT = "prt_01h455vb4pex5vsknk084sn02q"
 
 
-def test_a_rule_refuses_other_actions_and_other_topics() -> None:
-    rule = Rule(("send",), Options(send=Topics(("app/order/*", "app/refund/**")), receive=Topics(("**",))))
-    assert rule.refuses("send", None) is None
-    assert rule.refuses("send", "app/order/created") is None
-    assert rule.refuses("send", "app/refund/a/b") is None
-    assert rule.refuses("send", "app/order") == "topic-not-permitted"
-    assert rule.refuses("receive", "app/order/created") == "action-not-permitted"
-
-
-def test_each_action_has_topics_of_its_own() -> None:
-    rule = Rule(options=Options(send=Topics(("out/**",)), receive=Topics(("in/**",))))
-    assert [rule.refuses("send", "out/a"), rule.refuses("receive", "in/a")] == [None, None]
-    assert {rule.refuses("send", "in/a"), rule.refuses("receive", "out/a")} == {"topic-not-permitted"}
-
-
-def test_an_owner_has_every_permission_and_the_other_roles_no_more() -> None:
-    every = set(get_args(Permission))
-    assert ROLES["owner"] == every
-    assert [role for role, has in ROLES.items() if not has <= every] == []
+def test_an_owner_has_every_permission_and_nobody_has_more() -> None:
+    assert ROLES["owner"] == PERMISSIONS == {*get_args(Permission)}
+    assert all(has <= PERMISSIONS for has in (*ROLES.values(), INTEGRATION_KEY, PORTAL))
 
 
 def test_roles_differ_by_what_they_are_for() -> None:
-    changing = {"integrations:create", "links:withdraw", "partners:invite", "partners:offboard"}
-    assert not ROLES["key-manager"] & changing
-    assert not (ROLES["auditor"] | ROLES["viewer"]) & (changing | {"keys:issue", "keys:revoke"})
-    assert ROLES["auditor"] - ROLES["viewer"] == {"audit:read"}
-    assert not INTEGRATION_KEY & {"keys:read", "keys:issue", "keys:revoke", "audit:read", "partners:offboard"}
+    changing = {each for each in PERMISSIONS if each.rpartition(":")[2] not in ("read", "explain", "verify")}
+    assert ROLES["owner"] - ROLES["admin"] == {"workspace:change"}
+    assert {each for each in ROLES["key-manager"] & changing if not each.startswith("keys:")} == set()
+    assert {each for each in PERMISSIONS if each.startswith("keys:")} <= ROLES["key-manager"]
+    assert not (ROLES["auditor"] | ROLES["viewer"]) & changing
+    assert ROLES["auditor"] - ROLES["viewer"] == {"audit:read", "keys:explain"}
+    assert not ROLES["viewer"] & {"audit:read", "keys:verify", "keys:explain"}
 
 
-CEILING = Rule(("send",), Options(send=Topics(("app/order/*", "app/stock/**")), receive=Topics(("app/**",))))
+def test_an_integration_key_invites_and_has_nothing_to_do_with_keys() -> None:
+    assert {each for each in INTEGRATION_KEY if each.startswith(("keys:", "audit:", "roles:", "workspace:"))} == set()
+    assert "partners:offboard" not in INTEGRATION_KEY
 
 
-def test_what_isnt_asked_for_is_as_the_ceiling_has_it() -> None:
-    assert CEILING.narrowed(None, {}) == CEILING
+def test_a_portal_session_looks_after_keys_and_issues_none() -> None:
+    assert {each.partition(":")[0] for each in PORTAL} == {"keys"}
+    assert not PORTAL & {"keys:issue", "keys:verify"}
 
 
-def test_less_than_the_ceiling_is_given_as_asked() -> None:
-    narrowed = CEILING.narrowed(("send", "send"), {"send": ("app/order/created",)})
-    assert narrowed == Rule(("send",), Options(send=Topics(("app/order/created",)), receive=Topics(("app/**",))))
+@pytest.mark.parametrize(
+    ("conditions", "admitted"),
+    [
+        (ANYTHING, True),
+        (Conditions(integrations=("int_1",)), True),
+        (Conditions(integrations=("int_2", "int_1")), True),
+        (Conditions(integrations=("int_2",)), False),
+        (Conditions(integrations=()), False),
+        (Conditions(partners=("prt_1",)), True),
+        (Conditions(partners=("prt_2",)), False),
+        (Conditions(environments=("dev", "prod")), True),
+        (Conditions(environments=("dev",)), False),
+        (Conditions(("int_1",), ("prt_1",), ("prod",)), True),
+        (Conditions(("int_1",), ("prt_1",), ("dev",)), False),
+        (Conditions(("int_1",), ("prt_2",), ("prod",)), False),
+    ],
+)
+def test_conditions_admit_what_lies_within_all_of_them(conditions: Conditions, admitted: bool) -> None:
+    assert conditions.admits("int_1", "prt_1", "prod") is admitted
 
 
-def test_each_excess_is_named() -> None:
-    with pytest.raises(ExceedsCeiling) as refusal:
-        CEILING.narrowed(("receive",), {"send": ("app/order/created", "app/order/**"), "receive": ("**",)})
-    assert [pointer for pointer, _ in refusal.value.fields] == [
-        "/permitted",
-        "/options/send/topics/1",
-        "/options/receive/topics/0",
-    ]
+def test_what_isnt_bound_to_anything_lies_outside_of_every_condition() -> None:
+    assert ANYTHING.admits(None, None, None)
+    narrow = (Conditions(integrations=("int_1",)), Conditions(partners=("prt_1",)), Conditions(environments=("dev",)))
+    assert not any(each.admits(None, None, None) for each in narrow)
 
 
-def test_what_is_no_pattern_is_invalid_and_not_too_much() -> None:
-    with pytest.raises(Invalid) as refusal:
-        CEILING.narrowed(None, {"send": ("app//x",)})
-    assert refusal.value.fields[0][0] == "/options/send/topics/0"
+@pytest.mark.parametrize(
+    ("ours", "ceiling", "fields"),
+    [
+        (ANYTHING, ANYTHING, []),
+        (Conditions(("int_1",), ("prt_1",), ("dev",)), ANYTHING, []),
+        (Conditions(integrations=("int_1",)), Conditions(integrations=("int_2", "int_1")), []),
+        (Conditions(integrations=()), Conditions(integrations=()), []),
+        (Conditions(integrations=("int_1", "int_2")), Conditions(integrations=("int_1",)), ["integrations"]),
+        (
+            ANYTHING,
+            Conditions(("int_1",), (), ("dev",)),
+            ["integrations", "partners", "environments"],
+        ),
+        (Conditions(partners=("prt_1",)), Conditions(environments=("dev",)), ["environments"]),
+    ],
+)
+def test_each_condition_that_leaves_more_than_the_ceiling_is_named(
+    ours: Conditions, ceiling: Conditions, fields: list[str]
+) -> None:
+    assert [pointer for pointer, _ in ours.exceeds(ceiling)] == [f"/conditions/{field}" for field in fields]
+
+
+def test_conditions_name_things_by_their_ids_and_not_too_many() -> None:
+    assert [*Conditions((INT, OTHER_INT), (PRT,), ("dev",)).faults()] == []
+    wrong = Conditions((INT, PRT), ("prt_1", PRT))
+    assert [pointer for pointer, _ in wrong.faults()] == ["/conditions/integrations/1", "/conditions/partners/0"]
+    assert [*Conditions(integrations=(INT,) * 200).faults()] == []
+    assert [pointer for pointer, _ in Conditions(integrations=(INT,) * 201).faults()] == ["/conditions/integrations"]

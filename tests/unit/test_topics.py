@@ -1,11 +1,11 @@
 """Topics and patterns, against brute force."""
 
-from itertools import product
+from itertools import permutations, product
 
 import pytest
 from hypothesis import given, settings, strategies
 
-from keyfold.domain.topics import TOPIC_LENGTH, covers, is_pattern, is_topic, within
+from keyfold.domain.topics import TOPIC_LENGTH, common, covers, is_pattern, is_topic, within
 
 SEGMENTS = strategies.sampled_from(["a", "b", "ab", "A", "-", "_"])
 TOPICS = strategies.lists(SEGMENTS, min_size=1, max_size=5).map("/".join)
@@ -128,3 +128,50 @@ def test_the_longest_patterns_are_compared_at_once() -> None:
     long = "/".join("a" * 99)
     assert within(f"{long}/**", ("**",))
     assert not within("**", (long, f"{long}/**"))
+
+
+SEVERAL_PATTERNS = strategies.lists(SHORT_PATTERNS, max_size=4).map(tuple)
+
+
+@settings(max_examples=300)
+@given(SEVERAL_PATTERNS, SEVERAL_PATTERNS)
+def test_common_covers_exactly_what_both_cover(ones: tuple[str, ...], others: tuple[str, ...]) -> None:
+    shared = common(ones, others)
+    for topic in ALL_SHORT_TOPICS:
+        by_both = all(any(covers(each, topic) for each in patterns) for patterns in (ones, others))
+        assert any(covers(each, topic) for each in shared) is by_both
+
+
+@settings(max_examples=300)
+@given(SEVERAL_PATTERNS, SEVERAL_PATTERNS)
+def test_no_common_pattern_is_malformed_or_lies_within_another(ones: tuple[str, ...], others: tuple[str, ...]) -> None:
+    shared = common(ones, others)
+    assert all(map(is_pattern, shared))
+    assert [(one, other) for one, other in permutations(shared, 2) if within(one, (other,))] == []
+
+
+@pytest.mark.parametrize(
+    ("ones", "others", "expected"),
+    [
+        (("app/**",), ("app/order/*",), ("app/order/*",)),
+        (("app/*/created",), ("app/order/*",), ("app/order/created",)),
+        (("app/**",), ("*/*",), ("app/*",)),
+        (("*/b/**",), ("a/**",), ("a/b/**",)),
+        (("a/**",), ("*/*/*/**",), ("a/*/*/**",)),
+        (("a/**",), ("a",), ()),
+        (("a/*",), ("a/*/*",), ()),
+        (("b/*", "a/*"), ("*/x", "*/y"), ("b/x", "b/y", "a/x", "a/y")),
+        (("a/b", "a/*"), ("**", "a/*"), ("a/*",)),
+        (("**",), ("a", "**", "a"), ("**",)),
+        (("**",), (), ()),
+    ],
+)
+def test_what_patterns_have_in_common(
+    ones: tuple[str, ...], others: tuple[str, ...], expected: tuple[str, ...]
+) -> None:
+    assert common(ones, others) == expected
+
+
+def test_the_largest_rules_have_their_common_patterns_at_once() -> None:
+    ones, others = (tuple(text.format(n) for n in range(100)) for text in ("a{}/*/*/**", "*/b{}/*/**"))
+    assert len(common(ones, others)) == 100 * 100

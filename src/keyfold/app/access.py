@@ -1,19 +1,14 @@
-"""Who is asking: access keys checked against the truth, and what the caller may do and see."""
+"""Who is asking: what the caller may do, and what of the workspace it sees."""
 
-from datetime import datetime
 from typing import Protocol
 
 import msgspec
 
-from keyfold.app.ports import Clock, Journal
-from keyfold.app.vault import Vault
-from keyfold.app.views import VerificationView
 from keyfold.app.work import Cause
-from keyfold.domain.aggregates import KEY
-from keyfold.domain.key import Key
-from keyfold.domain.permissions import Action, Permission
+from keyfold.domain.aggregates import AGGREGATES
+from keyfold.domain.ceilings import ExceedsCeiling
+from keyfold.domain.permissions import ANYTHING, Conditions, Permission
 from keyfold.domain.refusals import Forbidden, NotFound
-from keyfold.domain.tokens import parse_token
 
 
 class Tenanted(Protocol):
@@ -26,38 +21,55 @@ class Tenanted(Protocol):
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who asks, on behalf of which workspace, and of which integration where the key is bound to one."""
+    """Who asks, on behalf of which workspace, and within what.
+
+    `integration_id` is that of an integration key, `key_id` that of a service key, which sees nothing but itself.
+    `only_narrows` is a partner's: it makes keys smaller, and never larger again.
+    """
 
     cause: Cause
     workspace_id: str
     integration_id: str | None = None
+    key_id: str | None = None
+    conditions: Conditions = ANYTHING
     is_owner: bool = False
+    only_narrows: bool = False
     permissions: frozenset[Permission] = frozenset()
 
     def sees(self, state: Tenanted) -> bool:
         if state.workspace_id != self.workspace_id:
             return False
-        if self.integration_id is None:
+        if state.id == self.cause.actor.id:  # whatever it is narrowed to, a key sees itself
             return True
-        return self.integration_id in (state.id, getattr(state, "integration_id", None))
+        if self.key_id is not None:
+            return False
+        bound = bindings(state)
+        return all(bound.get(name) in within for name, within in self.bounds().items() if name in bound)
 
-    def narrowed(self, filters: dict[str, str | None], column: str) -> dict[str, str | None]:
-        """A list's filters, within what the caller sees; `column` is where the list has the integration's id."""
-        if self.integration_id is None:
-            return filters
-        if filters.get(column) not in (None, self.integration_id):
-            raise NotFound.of("integration", str(filters[column]))
-        return {**filters, column: self.integration_id}
+    def bounds(self) -> dict[str, tuple[str, ...]]:
+        """What the caller is narrowed to, by what a thing may be bound to."""
+        integrations = self.conditions.integrations
+        if self.integration_id is not None:
+            integrations = (self.integration_id,)
+        given = {
+            "integration": integrations,
+            "partner": self.conditions.partners,
+            "environment": self.conditions.environments,
+        }
+        return {name: within for name, within in given.items() if within is not None}
 
     def demand_sight(self, word: str, state: Tenanted) -> None:
         """Raises `NotFound` for what is not the caller's, exactly as for what doesn't exist."""
         if not self.sees(state):
             raise NotFound.of(word, state.id)
 
-    def demand_reach(self, given: frozenset[Permission]) -> None:
-        """Nobody gives what they don't have. An owner has all."""
-        if not self.is_owner and (beyond := given - self.permissions):
-            raise Forbidden(f"The new key would have permissions that this one lacks: {', '.join(sorted(beyond))}.")
+    def demand_reach(self, given: frozenset[Permission], conditions: Conditions | None = None) -> None:
+        """Nobody gives what they don't have, or leaves more than they may themselves. An owner has all permissions."""
+        beyond = frozenset[Permission]() if self.is_owner else given - self.permissions
+        if beyond:
+            raise Forbidden(f"The key would have permissions that this one lacks: {', '.join(sorted(beyond))}.")
+        if given and (excess := [*(conditions or ANYTHING).exceeds(self.conditions)]):
+            raise ExceedsCeiling("The key would be narrowed less than this one.", *excess)
 
     def demand_integration(self) -> str:
         """The integration that the caller's key is bound to."""
@@ -66,50 +78,23 @@ class Caller(msgspec.Struct, frozen=True):
         return self.integration_id
 
 
-class Verifier:
-    """The one verification of access keys."""
-
-    def __init__(self, *, journal: Journal, vault: Vault, clock: Clock) -> None:
-        self._journal = journal
-        self._vault = vault
-        self._clock = clock
-
-    async def identify(self, text: str) -> Key | None:
-        """The key that `text` is the secret of, whatever its state; None for an unknown one, at equal cost."""
-        token = parse_token(text)
-        if token is None or token.mark in ("kfl", "kfs"):
-            return None
-        matches = self._vault.matches(token, self._journal.remembered_digest(token.id))
-        if not matches:
-            matches = self._vault.matches(token, await self._journal.digest(token.id))
-        loaded = await self._journal.load(KEY, token.id)
-        return loaded.state if matches else None
-
-    async def authenticate(self, text: str) -> Key | None:
-        """The key, when it is one that can be used now."""
-        key = await self.identify(text)
-        return key if key and key.refuses(self._clock(), None, None) is None else None
-
-    async def verify(self, caller: Caller, text: str, action: Action | None, topic: str | None) -> VerificationView:
-        """Whether the key may be used (to do this on that topic)."""
-        key = await self.identify(text)
-        if key is None or not caller.sees(key):
-            return VerificationView(valid=False, code="unknown-key")
-        now = self._clock()
-        code = key.refuses(now, action, topic)
-        return VerificationView(
-            valid=code is None,
-            code=code or "valid",
-            key_id=key.id,
-            kind=key.kind,
-            workspace_id=key.workspace_id,
-            integration_id=key.integration_id,
-            partner_id=key.partner_id,
-            environment=key.environment,
-            expires_at=key.expires_at,
-            remaining_seconds=_remaining(key, now),
-        )
+BOUND_TO = {
+    "int": ("integration",),
+    "prt": ("integration", "partner"),
+    "lnk": ("integration", "partner"),
+    "key": ("integration", "partner", "environment"),
+}
+"""What a thing is bound to, by the prefix of its id: a caller who is narrowed sees those of what it is narrowed to.
+An account key is bound to nothing, so that whoever is narrowed sees none but its own."""
 
 
-def _remaining(key: Key, now: datetime) -> float | None:
-    return None if key.expires_at is None else max(0.0, (key.expires_at - now).total_seconds())
+def bindings(state: Tenanted) -> dict[str, str | None]:
+    """What this very thing is bound to."""
+    prefix = state.id.partition("_")[0]
+    return {
+        what: state.id if AGGREGATES[prefix].word == what else getattr(state, FIELDS[what])
+        for what in BOUND_TO.get(prefix, ())
+    }
+
+
+FIELDS = {"integration": "integration_id", "partner": "partner_id", "environment": "environment"}

@@ -5,7 +5,7 @@ from typing import TypeVar
 import msgspec
 
 from keyfold.app.access import Caller
-from keyfold.app.keys import issue_key
+from keyfold.app.keys import issue_key, name_by_policy
 from keyfold.app.ports import Journal
 from keyfold.app.vault import ReplayKey
 from keyfold.app.views import IntegrationView, InvitationView, IssuedKeyView, LinkView, PartnerView, PreviewView
@@ -14,6 +14,7 @@ from keyfold.app.work import Answer, Cause, Office, Work
 from keyfold.domain import key, link, partner, session
 from keyfold.domain.aggregates import INTEGRATION, LINK, PARTNER, SESSION, Aggregate
 from keyfold.domain.integration import Integration
+from keyfold.domain.key_events import Document
 from keyfold.domain.link import Link, LinkUnknown
 from keyfold.domain.partner import Partner
 from keyfold.domain.record import Actor
@@ -21,9 +22,6 @@ from keyfold.domain.refusals import NotFound
 from keyfold.domain.tokens import Token, parse_token
 
 S = TypeVar("S")
-
-NAME_LENGTH = 240
-"""How much of the app's name a key's name begins with; the environment follows it."""
 
 
 class Visit(msgspec.Struct, frozen=True):
@@ -96,7 +94,7 @@ class Onboarding:
             invited = await work.load(PARTNER, found.partner_id)
             this = await work.load(LINK, found.id)
             link.demand_open(this, work.now)
-            keys = _issue_keys(work, await work.load(INTEGRATION, this.integration_id), invited)
+            keys = await _issue_keys(work, await work.load(INTEGRATION, this.integration_id), invited)
             ids = [each.id for each in keys]
             work.append(LINK, this.id, link.decide(this, link.RedeemLink(ids), work.now))
             onboarded = work.append(PARTNER, invited.id, partner.decide(invited, partner.OnboardPartner(this.id, ids)))
@@ -131,24 +129,27 @@ class Onboarding:
         raise LinkUnknown("No link has this token. Copy the whole address that you were sent, to the last character.")
 
 
-def _issue_keys(work: Work, integration: Integration, invited: Partner) -> list[IssuedKeyView]:
+async def _issue_keys(work: Work, integration: Integration, invited: Partner) -> list[IssuedKeyView]:
     """One service key for each environment that the integration grants, under its rule."""
     return [
-        issue_key(
+        await issue_key(
             work,
             key.IssueKey(
                 key_id=work.new_id("key"),
                 workspace_id=invited.workspace_id,
                 kind="service",
-                name=f"{(invited.app_name or invited.id)[:NAME_LENGTH]} {environment}",
+                document=Document(
+                    name=name_by_policy(integration, environment, invited),
+                    rule=offer.rule,
+                    expires_at=offer.policy.expiry(work.now),
+                ),
                 integration_id=integration.id,
                 partner_id=invited.id,
                 environment=environment,
-                rule=rule,
-                expires_at=integration.key_expiry(work.now),
+                upkeep=offer.policy.upkeep(work.now),
             ),
         )
-        for environment, rule in integration.rules.items()
+        for environment, offer in integration.terms.environments.items()
     ]
 
 

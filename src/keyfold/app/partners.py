@@ -20,7 +20,9 @@ class Partners:
             left = work.append(PARTNER, this.id, partner.decide(this, partner.OffboardPartner(reason)))
             revoked = []
             for key_id in this.keys:
-                events = key.decide(await work.load(KEY, key_id), key.RevokeKey(f"partner offboarded: {reason}"))
+                events = key.decide(
+                    await work.load(KEY, key_id), key.RevokeKey(f"partner offboarded: {reason}"), work.now
+                )
                 work.append(KEY, key_id, events)
                 revoked += [key_id] if events else []
             for link_id in this.links:

@@ -71,6 +71,12 @@ class Journal(Protocol):
         """The stream as it is by now; never older than the call."""
         ...
 
+    async def load_at(self, aggregate: Aggregate[S], stream: str, at: datetime) -> Loaded[S]:
+        """The stream as it was at a moment: with all that was noted by then, and what precedes that in the stream,
+        though another process with a faster clock has noted it. At its first record where that is later, so that what
+        stands above a thing is there whenever the thing is."""
+        ...
+
     async def append(self, write: Write) -> int:
         """Appends all or nothing, and gives the last position. Raises `StreamMovedError`, `AlreadyAnsweredError`."""
         ...

@@ -43,6 +43,10 @@ class Vault:
         value = self._mac(version, b"token", token.reveal.encode())
         return hmac.compare_digest(value, known.value if known else bytes(32)) and known is not None
 
+    def is_text_of(self, text: str, digest: Digest) -> bool:
+        """Whether this is, to the last character, the token that has this digest; for one that was found by its id."""
+        return hmac.compare_digest(self._mac(digest.pepper, b"token", text.encode(errors="replace")), digest.value)
+
     def replay_key(self, idempotency_key: str, scope: str, request: bytes) -> ReplayKey:
         """`scope` is who asks for what; `request` all that must be the same when the key is used again."""
         # the oldest pepper, so that adding a newer one forgets no answer

@@ -30,11 +30,13 @@ class Cause(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, Generic[V], frozen=True):
-    """What a command is answered: the view of what it did, and the position at which lists include it."""
+    """What a command is answered: the view of what it did, the position at which lists include it, and the versions of
+    the things that it looked at."""
 
     view: V
     position: int
     replayed: bool = False
+    versions: dict[str, int] = {}
 
 
 class KeyReused(Refusal):
@@ -45,6 +47,10 @@ class RecordTooLarge(Refusal):
     code, status, title = "record-too-large", 413, "The request is too large to be recorded"
 
 
+class PreconditionFailed(Refusal):
+    code, status, title = "precondition-failed", 412, "It has changed since it was read"
+
+
 class Work:
     """One attempt at a command: what it has read, and what it is going to append."""
 
@@ -52,7 +58,8 @@ class Work:
         self.now: datetime = office.clock()
         self._office = office
         self._cause = cause
-        self._versions: dict[str, int] = {}
+        self.versions: dict[str, int] = {}
+        """Of all that was loaded, with what is going to be appended to it."""
         self._states: dict[str, Any] = {}
         self._write = Write(entries=[], digests=[])
 
@@ -66,9 +73,9 @@ class Work:
         return token
 
     async def find(self, aggregate: Aggregate[S], of: str) -> S | None:
-        if of not in self._versions:
+        if of not in self.versions:
             loaded = await self._office.journal.load(aggregate, of)
-            self._states[of], self._versions[of] = loaded
+            self._states[of], self.versions[of] = loaded
         return cast("S | None", self._states[of])
 
     async def load(self, aggregate: Aggregate[S], of: str) -> S:
@@ -83,7 +90,7 @@ class Work:
     def append(self, aggregate: Aggregate[S], of: str, events: list[Any]) -> S:
         """Appends to a stream that was loaded, or is new, and gives the state that it has then."""
         for event in events:
-            version = self._versions[of] = self._versions.get(of, 0) + 1
+            version = self.versions[of] = self.versions.get(of, 0) + 1
             self._write.entries.append(Entry(of, version, self._record(of, version, event)))
             self._states[of] = aggregate.evolve(self._states.get(of), event, self.now)
         return cast("S", self._states[of])
@@ -113,6 +120,12 @@ class Work:
         return encoded.decode()
 
 
+def demand_version(work: Work, of: str, version: int) -> None:
+    """That nothing has happened to it since it was read at this version. Raises `PreconditionFailed`."""
+    if work.versions[of] != version:
+        raise PreconditionFailed("Somebody has changed it meanwhile. Read it again, and decide anew.")
+
+
 class Office:
     """Carries commands out. The one place where deciding and appending meet."""
 
@@ -140,9 +153,9 @@ class Office:
                 raise
             write = work.written(view)
             if not write.entries:
-                return Answer(view=view, position=await self.journal.head())
+                return Answer(view=view, position=await self.journal.head(), versions=work.versions)
             try:
-                return Answer(view=view, position=await self.journal.append(write))
+                return Answer(view=view, position=await self.journal.append(write), versions=work.versions)
             except (StreamMovedError, AlreadyAnsweredError):
                 continue
         raise Conflict("Others kept changing the same thing. Nothing was done; try again in a moment.")

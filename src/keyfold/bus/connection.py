@@ -3,16 +3,30 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 import nats.errors
 import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext
 
 log = structlog.get_logger()
 
 Handler = Callable[[Msg], Awaitable[None]]
+
+
+class Handling(NamedTuple):
+    """Who is called for which subject, `queue` being the queue group or empty."""
+
+    subject: str
+    handler: Handler
+    queue: str
+
+
+GOODBYE = 1.0
+"""Seconds that the server gets to confirm that it sends no more."""
 
 
 class Bus:
@@ -27,7 +41,9 @@ class Bus:
         self._user = user
         self._password = password
         self._name = name
-        self._handlers: list[tuple[str, Handler]] = []
+        self._handlings: list[Handling] = []
+        self._subscriptions: dict[Handling, Subscription] = {}
+        self._on_loss: list[Callable[[], None]] = []
         self._client: Client | None = None
         self._keeper: asyncio.Task[None] | None = None
         self.generation = 0
@@ -58,17 +74,35 @@ class Bus:
     def jetstream(self, timeout: float = 2.0) -> JetStreamContext:
         return self.client.jetstream(timeout=timeout)
 
-    async def handle(self, subject: str, handler: Handler) -> None:
-        """Calls the handler for each message on the subject, over every reconnection."""
-        self._handlers.append((subject, handler))
-        if self.is_connected:
-            await self.client.subscribe(subject, cb=handler)
+    async def handle(self, subject: str, handler: Handler, *, queue: str = "") -> None:
+        """Calls the handler for each message on the subject, over every reconnection.
 
-    async def tell(self, subject: str, payload: bytes) -> None:
+        Of all processes in a queue group (`queue`), one gets the message.
+        """
+        handling = Handling(subject, handler, queue)
+        self._handlings.append(handling)
+        if self.is_connected:
+            await self._subscribe(self.client, handling)
+
+    async def release(self, subject: str) -> None:
+        """The end of all handling of a subject; what the server has sent by then is still handled."""
+        for handling in [each for each in self._handlings if each.subject == subject]:
+            self._handlings.remove(handling)
+            subscription = self._subscriptions.pop(handling, None)
+            if subscription is not None and self.is_connected:
+                with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
+                    async with asyncio.timeout(GOODBYE):
+                        await subscription.drain()  # type: ignore[no-untyped-call]
+
+    def on_loss(self, callback: Callable[[], None]) -> None:
+        """Calls back whenever the connection is lost, before there is another one."""
+        self._on_loss.append(callback)
+
+    async def tell(self, subject: str, payload: bytes, *, headers: dict[str, str] | None = None) -> None:
         """Publishes if that is possible right now; else says nothing, since nobody relies on it alone."""
         if self.is_connected:
             with contextlib.suppress(nats.errors.Error, OSError):
-                await self.client.publish(subject, payload)
+                await self.client.publish(subject, payload, headers=headers)
 
     async def _keep_connected(self) -> None:
         while True:
@@ -78,8 +112,8 @@ class Bus:
                 await self._connect(client, closed)
                 self._client = client
                 self.generation += 1
-                for subject, handler in self._handlers:
-                    await client.subscribe(subject, cb=handler)
+                for handling in tuple(self._handlings):  # whoever comes meanwhile subscribes by himself
+                    await self._subscribe(client, handling)
                 await closed.wait()
             except Exception as error:  # noqa: BLE001  # whatever it was, without a connection there is no going on
                 log.warning("nats.unreachable", error=type(error).__name__)
@@ -87,6 +121,11 @@ class Bus:
                 with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
                     await client.close()
             await asyncio.sleep(0.2)
+
+    async def _subscribe(self, client: Client, handling: Handling) -> None:
+        self._subscriptions[handling] = await client.subscribe(
+            handling.subject, queue=handling.queue, cb=handling.handler
+        )
 
     async def _connect(self, client: Client, closed: asyncio.Event) -> None:
         async def on_closed() -> None:
@@ -98,6 +137,8 @@ class Bus:
 
         async def on_disconnected() -> None:
             log.warning("nats.disconnected")
+            for callback in self._on_loss:
+                callback()
 
         async def on_error(error: Exception) -> None:
             log.debug("nats.error", error=type(error).__name__)

@@ -1,7 +1,10 @@
 """The subjects that Keyfold uses on NATS, and the name of the stream of lifecycle events."""
 
 APPENDED = "keyfold.appended"
-"""Core NATS: somebody appended; the payload is the last position as text. May be lost: everyone polls as well."""
+"""Core NATS: somebody appended; the payload is `herald.Appended` as JSON. May be lost: everyone polls as well."""
+
+VERIFY = "keyfold.verify"
+"""Request and reply: whether a key may be used. See `verification.VerificationResponder`."""
 
 LIFECYCLE = "LIFECYCLE"
 """The stream of lifecycle events; its sequence is the log's position."""
@@ -12,3 +15,8 @@ LIFECYCLE_SUBJECTS = "lc.>"
 def lifecycle(workspace: str, event_type: str) -> str:
     """The subject of a lifecycle event: `lc.<workspace>.key.issued.v1`."""
     return f"lc.{workspace}.{event_type}"
+
+
+def probe(process: str) -> str:
+    """What a process sends to itself through the server. Not below `_INBOX`, where an API may not publish."""
+    return f"keyfold.probe.{process}"

@@ -3,7 +3,7 @@
 import msgspec
 
 from keyfold.cli.operator import cause, operating
-from keyfold.domain.integration import NewIntegration, Presentation
+from keyfold.domain.integration import Presentation, Terms
 from keyfold.domain.record import read_record
 from keyfold.settings import Settings
 from keyfold.store.queries import query
@@ -24,7 +24,7 @@ class Bootstrap(msgspec.Struct, frozen=True, rename="camel"):
 async def bootstrap(settings: Settings, name: str = "First workspace", integration: str = "Events") -> Bootstrap:
     """Founds a workspace with an integration, in one transaction."""
     async with operating(settings) as services:
-        wanted = NewIntegration(name=integration, presentation=Presentation("Send and receive our events."))
+        wanted = Terms(name=integration, presentation=Presentation("Send and receive our events."))
         founded = (await services.workspaces.found(cause(services), name, wanted)).view
         return Bootstrap(
             workspace_id=founded.workspace_id,

@@ -53,6 +53,7 @@ async def _demo(system: System) -> None:
         await journey.redeem()
         await journey.verify()
         await journey.look_up()
+        await journey.rotate()
         await journey.revoke()
         await journey.replay()
         await journey.offboard()
@@ -76,7 +77,7 @@ async def _keys(system: System) -> AsyncIterator[tuple[str, str]]:
             yield owner.secret, integration.secret
         finally:
             for key in (owner, integration):
-                await services.keys.revoke(caller, key.id, "the demo is over")
+                await services.key_life.revoke(caller, key.id, "the demo is over")
 
 
 class Journey:
@@ -128,6 +129,16 @@ class Journey:
         _hold("partner.onboarded.v1" in {event["type"] for event in trail}, "the audit trail lacks the onboarding")
         _done("in the audit trail", f"{len(trail)} events")
 
+    async def rotate(self) -> None:
+        old = self._prod
+        path = f"/api/v1/keys/{old['id']}/rotate"
+        new = await self._call("POST", path, 201, key=self._owner, json={"overlapSeconds": 60, "overlapStarts": "now"})
+        for which in (old, new):
+            _hold((await self._verdict(which))["valid"], f"{which['id']} isn't valid inside the overlap")
+        self._keys[self._keys.index(old)] = new
+        until = new["predecessor"]["retiresAt"]
+        _done("rotated, no request lost", f"{new['id']} follows; both are valid until {until}")
+
     async def revoke(self) -> None:
         path = f"/api/v1/keys/{self._prod['id']}/revoke"
         await self._call("POST", path, 200, key=self._owner, json={"reason": "keyfold demo"})
@@ -149,15 +160,15 @@ class Journey:
 
     async def offboard(self) -> None:
         data = await self._call("DELETE", f"/api/v1/partners/{self._partner['id']}", 200, key=self._owner)
-        _hold(len(data["revokedKeys"]) == 2, f"{len(data['revokedKeys'])} keys died instead of 2")
-        _done("offboarded", "the other two keys died with it")
+        _hold(len(data["revokedKeys"]) == 3, f"{len(data['revokedKeys'])} keys died instead of 3")
+        _done("offboarded", "the other three keys died with it")
 
     @property
     def _prod(self) -> dict[str, Any]:
         return next(key for key in self._keys if key["environment"] == "prod")
 
-    async def _verdict(self) -> Any:
-        asked = {"key": self._prod["secret"], "action": "send", "topic": "app/order/created"}
+    async def _verdict(self, of: dict[str, Any] | None = None) -> Any:
+        asked = {"key": (of or self._prod)["secret"], "action": "send", "topic": "app/order/created"}
         return await self._call("POST", "/api/v1/keys/verify", 200, key=self._owner, json=asked)
 
     async def _call(self, method: str, path: str, status: int, *, key: str = "", **more: Any) -> Any:

@@ -16,7 +16,7 @@ COMMANDS = {
     "migrate": ("keyfold.cli.migrate:migrate", "Apply the schema to a database."),
     "projections": ("keyfold.cli.projections:projections", "Look at, rebuild and verify the projections."),
     "workspaces": ("keyfold.cli.workspaces:workspaces", "Found workspaces."),
-    "keys": ("keyfold.cli.keys:keys", "Issue keys from the machine itself."),
+    "keys": ("keyfold.cli.keys:keys", "Look after access keys."),
 }
 
 

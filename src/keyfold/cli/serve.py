@@ -39,7 +39,7 @@ async def _serve_api(settings: Settings) -> None:
     services = Services(settings)
     await services.open()
     try:
-        await _until_stopped(settings, create_app(services), services.herald.run())
+        await _until_stopped(settings, create_app(services), services.run())
     finally:
         await services.close()
 

@@ -9,7 +9,9 @@ from typing import Any, Generic, TypeVar, get_args
 
 import msgspec
 
-from keyfold.domain import integration, key, link, partner, session, workspace
+from keyfold.domain import integration, key, link, partner, role, session, workspace
+from keyfold.domain.key_events import AnyKeyEvent
+from keyfold.domain.key_state import Key
 from keyfold.domain.record import Event, Record
 
 S = TypeVar("S")
@@ -31,17 +33,16 @@ class Aggregate(Generic[S]):
         return f"Aggregate({self.word})"
 
 
-WORKSPACE = Aggregate("workspace", "ws", workspace.Workspace, workspace.WorkspaceCreated, workspace.evolve)
-INTEGRATION = Aggregate(
-    "integration", "int", integration.Integration, integration.IntegrationCreated, integration.evolve
-)
+WORKSPACE = Aggregate("workspace", "ws", workspace.Workspace, workspace.WorkspaceEvent, workspace.evolve)
+INTEGRATION = Aggregate("integration", "int", integration.Integration, integration.IntegrationEvent, integration.evolve)
 PARTNER = Aggregate("partner", "prt", partner.Partner, partner.PartnerEvent, partner.evolve)
 LINK = Aggregate("link", "lnk", link.Link, link.LinkEvent, link.evolve)
-KEY = Aggregate("key", "key", key.Key, key.KeyEvent, key.evolve)
+KEY = Aggregate("key", "key", Key, AnyKeyEvent, key.evolve)
+ROLE = Aggregate("role", "rol", role.CustomRole, role.RoleEvent, role.evolve)
 SESSION = Aggregate("session", "pse", session.Session, session.SessionOpened, session.evolve)
 
 AGGREGATES: dict[str, Aggregate[Any]] = {
-    each.prefix: each for each in (WORKSPACE, INTEGRATION, PARTNER, LINK, KEY, SESSION)
+    each.prefix: each for each in (WORKSPACE, INTEGRATION, PARTNER, LINK, KEY, ROLE, SESSION)
 }
 EVENT_TYPES: dict[str, type[Event]] = {event.type: event for each in AGGREGATES.values() for event in each.events}
 _decoders = {name: msgspec.json.Decoder(event) for name, event in EVENT_TYPES.items()}

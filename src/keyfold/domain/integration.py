@@ -1,14 +1,16 @@
 """The integration: what a workspace offers to partners, and the most that a partner's keys may do."""
 
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, assert_never
 
 import msgspec
 
-from keyfold.domain.permissions import ENVIRONMENTS, Environment, Rule
-from keyfold.domain.record import Event
+from keyfold.domain.ceilings import rule_faults
+from keyfold.domain.limits import DESCRIPTION_LENGTH, NAME_LENGTH, Fault, text_faults
+from keyfold.domain.permissions import ENVIRONMENTS, Environment
+from keyfold.domain.policy import Offer, policy_faults
+from keyfold.domain.record import Event, encode
 from keyfold.domain.refusals import Invalid
-from keyfold.domain.topics import is_pattern
 
 LINK_LIFETIME = timedelta(minutes=30)
 LINK_LIFETIME_RANGE = (timedelta(minutes=5), timedelta(days=7))
@@ -22,82 +24,143 @@ class Presentation(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
     icon: str | None = None
 
 
+def _every_environment() -> dict[Environment, Offer]:
+    return {each: Offer() for each in ENVIRONMENTS}
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """All that can be asked for and changed. Without `environments` a partner gets a key for each, for every topic."""
+
+    name: str
+    presentation: Presentation = Presentation()
+    environments: dict[Environment, Offer] = msgspec.field(default_factory=_every_environment)
+    link_lifetime_seconds: int = int(LINK_LIFETIME.total_seconds())
+
+
 class IntegrationCreated(Event, frozen=True, kw_only=True):
+    """`key_lifetime_seconds` was there before each environment had a policy of its own."""
+
     type = "integration.created.v1"
 
     integration_id: str
     name: str
     presentation: Presentation
-    rules: dict[Environment, Rule]
+    rules: dict[Environment, Offer]
     link_lifetime_seconds: int
     key_lifetime_seconds: int | None = None
 
 
+class IntegrationChanged(Event, frozen=True, kw_only=True):
+    """The terms before and after, of the fields that changed."""
+
+    type = "integration.changed.v1"
+
+    integration_id: str
+    before: "TermsChange"
+    after: "TermsChange"
+
+
+class TermsChange(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Some of the fields of `Terms`."""
+
+    name: str | msgspec.UnsetType = msgspec.UNSET
+    presentation: Presentation | msgspec.UnsetType = msgspec.UNSET
+    environments: dict[Environment, Offer] | msgspec.UnsetType = msgspec.UNSET
+    link_lifetime_seconds: int | msgspec.UnsetType = msgspec.UNSET
+
+
+IntegrationEvent = IntegrationCreated | IntegrationChanged
+
+
 class Integration(msgspec.Struct, frozen=True, rename="camel"):
-    """`rules` has an entry for each environment that a partner gets a key for."""
+    """`terms.environments` has an entry for each environment that a partner gets a key for."""
 
     id: str
     workspace_id: str
-    name: str
-    presentation: Presentation
-    rules: dict[Environment, Rule]
-    link_lifetime_seconds: int
-    key_lifetime_seconds: int | None
+    terms: Terms
     status: Literal["active"] = "active"
 
     def link_expiry(self, now: datetime) -> datetime:
-        return now + timedelta(seconds=self.link_lifetime_seconds)
-
-    def key_expiry(self, now: datetime) -> datetime | None:
-        return None if self.key_lifetime_seconds is None else now + timedelta(seconds=self.key_lifetime_seconds)
+        return now + timedelta(seconds=self.terms.link_lifetime_seconds)
 
 
-class NewIntegration(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked for. Without `rules` a partner gets a key for each environment, for every topic."""
-
-    name: str
-    presentation: Presentation = Presentation()
-    rules: dict[Environment, Rule] = msgspec.field(default_factory=lambda: {each: Rule() for each in ENVIRONMENTS})
-    link_lifetime: timedelta = LINK_LIFETIME
-    key_lifetime: timedelta | None = None
-
-
-def create(integration_id: str, workspace_id: str, wanted: NewIntegration) -> list[IntegrationCreated]:
-    """A new integration. Refuses rules and lifetimes that can't be kept."""
-    wrong = [
-        (f"/environments/{environment}", f"{pattern!r} is not a topic pattern, such as app/order/* or app/**.")
-        for environment, rule in wanted.rules.items()
-        for pattern in (*rule.options.send.topics, *rule.options.receive.topics)
-        if not is_pattern(pattern)
-    ]
-    shortest, longest = LINK_LIFETIME_RANGE
-    if not shortest <= wanted.link_lifetime <= longest:
-        wrong.append(("/linkLifetimeSeconds", "A link lives 5 minutes (300) to 7 days (604800)."))
-    if not wanted.rules:
-        wrong.append(("/environments", "Name at least one environment: dev, stage or prod."))
-    if wrong:
-        raise Invalid("The integration can't be created like this.", *wrong)
-    lifetime = wanted.key_lifetime
+def create(integration_id: str, workspace_id: str, wanted: Terms) -> list[IntegrationEvent]:
+    """A new integration. Refuses rules, policies and lifetimes that can't be kept."""
+    _demand_sound(wanted)
     return [
         IntegrationCreated(
             workspace_id=workspace_id,
             integration_id=integration_id,
             name=wanted.name,
             presentation=wanted.presentation,
-            rules=wanted.rules,
-            link_lifetime_seconds=int(wanted.link_lifetime.total_seconds()),
-            key_lifetime_seconds=None if lifetime is None else int(lifetime.total_seconds()),
+            rules=wanted.environments,
+            link_lifetime_seconds=wanted.link_lifetime_seconds,
         )
     ]
 
 
-def evolve(state: Integration | None, event: IntegrationCreated, at: datetime) -> Integration:
-    return Integration(
-        id=event.integration_id,
-        workspace_id=event.workspace_id,
-        name=event.name,
-        presentation=event.presentation,
-        rules=event.rules,
-        link_lifetime_seconds=event.link_lifetime_seconds,
-        key_lifetime_seconds=event.key_lifetime_seconds,
-    )
+def decide(integration: Integration, wanted: Terms) -> list[IntegrationEvent]:
+    """Other terms from now on. Keys that were issued keep what they have, as far as the new rule gives it."""
+    _demand_sound(wanted)
+    old = integration.terms
+    # as JSON: Python takes true for 1
+    changed = {name for name in Terms.__struct_fields__ if encode(getattr(wanted, name)) != encode(getattr(old, name))}
+    if not changed:
+        return []
+    before, after = (TermsChange(**{name: getattr(terms, name) for name in changed}) for terms in (old, wanted))
+    return [
+        IntegrationChanged(
+            workspace_id=integration.workspace_id, integration_id=integration.id, before=before, after=after
+        )
+    ]
+
+
+def _demand_sound(wanted: Terms) -> None:
+    shortest, longest = (int(each.total_seconds()) for each in LINK_LIFETIME_RANGE)
+    wrong: list[Fault] = [
+        *text_faults("/name", wanted.name, most=NAME_LENGTH),
+        *text_faults("/description", wanted.presentation.description, most=DESCRIPTION_LENGTH, lines=True),
+    ]
+    for environment, offer in wanted.environments.items():
+        wrong += rule_faults(f"/environments/{environment}", offer.rule)
+        wrong += policy_faults(f"/environments/{environment}/policy", offer.policy)
+    if not shortest <= wanted.link_lifetime_seconds <= longest:
+        wrong.append(("/linkLifetimeSeconds", "A link lives 5 minutes (300) to 7 days (604800)."))
+    if not wanted.environments:
+        wrong.append(("/environments", "Name at least one environment: dev, stage or prod."))
+    if wrong:
+        raise Invalid("The integration can't be like this.", *wrong)
+
+
+def evolve(state: Integration | None, event: IntegrationEvent, at: datetime) -> Integration:
+    match event:
+        case IntegrationCreated():
+            terms = Terms(
+                name=event.name,
+                presentation=event.presentation,
+                environments=_with_lifetime(event.rules, event.key_lifetime_seconds),
+                link_lifetime_seconds=event.link_lifetime_seconds,
+            )
+            return Integration(id=event.integration_id, workspace_id=event.workspace_id, terms=terms)
+        case _ if state is None:
+            raise ValueError(f"{event.type} before the integration was created")
+        case IntegrationChanged():
+            after = {
+                name: value
+                for name in event.after.__struct_fields__
+                if (value := getattr(event.after, name)) is not msgspec.UNSET
+            }
+            return msgspec.structs.replace(state, terms=msgspec.structs.replace(state.terms, **after))
+        case _:
+            assert_never(event)
+
+
+def _with_lifetime(offers: dict[Environment, Offer], seconds: int | None) -> dict[Environment, Offer]:
+    if seconds is None:
+        return offers
+    return {
+        environment: msgspec.structs.replace(
+            offer, policy=msgspec.structs.replace(offer.policy, lifetime_seconds=seconds)
+        )
+        for environment, offer in offers.items()
+    }

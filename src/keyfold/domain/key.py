@@ -1,115 +1,78 @@
-"""The access key, one concept of three kinds: `account` manages, `integration` invites, `service` has events."""
+"""What can be done with an access key, and what comes of it."""
 
-from datetime import UTC, datetime
-from typing import Literal, assert_never
+from datetime import datetime
+from typing import Any, assert_never, get_args
 
 import msgspec
 
-from keyfold.domain.permissions import INTEGRATION_KEY, ROLES, Action, Environment, Permission, Role, Rule
-from keyfold.domain.record import Event
-from keyfold.domain.refusals import Invalid
+from keyfold.domain.key_document import document_faults, settled
+from keyfold.domain.key_events import (
+    AnyKeyEvent,
+    Document,
+    DocumentChange,
+    KeyAdopted,
+    KeyChanged,
+    KeyCompromised,
+    KeyDelegated,
+    KeyFirstUsed,
+    KeyIssued,
+    KeyKind,
+    KeyReinstated,
+    KeyRetired,
+    KeyRetiring,
+    KeyRevoked,
+    KeyRotated,
+    KeySuspended,
+    Suspender,
+)
+from keyfold.domain.key_state import ENDED, USABLE, Key, evolve, retirement
+from keyfold.domain.permissions import Environment
+from keyfold.domain.policy import OverlapStarts, Upkeep
+from keyfold.domain.record import encode
+from keyfold.domain.refusals import Invalid, Refusal
 from keyfold.domain.tokens import Mark
 
-KeyKind = Literal["account", "integration", "service"]
-KeyStatus = Literal["pending", "active", "expired", "revoked"]
+__all__ = ["decide", "evolve", "issue"]
 
 
-class KeyIssued(Event, frozen=True, kw_only=True):
-    """An account key has a `role`, an integration key and a partner's an `integration_id`, a service key the rest."""
+class KeyEnded(Refusal):
+    """Retired, expired, revoked and compromised keys never come back."""
 
-    type = "key.issued.v1"
-
-    key_id: str
-    kind: KeyKind
-    name: str
-    role: Role | None = None
-    integration_id: str | None = None
-    partner_id: str | None = None
-    environment: Environment | None = None
-    rule: Rule | None = None
-    not_before: datetime | None = None
-    expires_at: datetime | None = None
+    code, status, title = "key-ended", 409, "The key has ended"
 
 
-class KeyRevoked(Event, frozen=True, kw_only=True):
-    type = "key.revoked.v1"
+class KeyUnusable(Refusal):
+    """The key is pending or suspended, and only a key in use can do this."""
 
-    key_id: str
-    integration_id: str | None = None
-    partner_id: str | None = None
-    reason: str
+    code, status, title = "key-not-in-use", 409, "The key is not in use"
 
 
-KeyEvent = KeyIssued | KeyRevoked
+class AlreadyRotated(Refusal):
+    """The successor is in use: it is the one to rotate next."""
+
+    code, status, title = "already-rotated", 409, "The key has a successor in use"
 
 
-class Key(msgspec.Struct, frozen=True, rename="camel"):
-    """`status` is what was decided; `status_at` also knows what time does to a key."""
-
-    id: str
-    workspace_id: str
-    kind: KeyKind
-    name: str
-    role: Role | None
-    integration_id: str | None
-    partner_id: str | None
-    environment: Environment | None
-    rule: Rule | None
-    not_before: datetime | None
-    expires_at: datetime | None
-    issued_at: datetime
-    status: Literal["active", "revoked"] = "active"
-    revoked_at: datetime | None = None
-    revoked_reason: str | None = None
-
-    def status_at(self, now: datetime) -> KeyStatus:
-        """Exact to the instant: at `expires_at` itself the key is expired."""
-        if self.status == "revoked":
-            return "revoked"
-        if self.expires_at is not None and now >= self.expires_at:
-            return "expired"
-        if self.not_before is not None and now < self.not_before:
-            return "pending"
-        return "active"
-
-    @property
-    def permissions(self) -> frozenset[Permission]:
-        """What it may manage; a service key manages nothing."""
-        return permissions_of(self.kind, self.role)
-
-    def refuses(self, now: datetime, action: Action | None, topic: str | None) -> str | None:
-        """Why the key can't be used (for this), as a stable code, or None when it can."""
-        status = self.status_at(now)
-        if status != "active":
-            return status
-        if action is None:
-            return None
-        return "action-not-permitted" if self.rule is None else self.rule.refuses(action, topic)
+class SuspendedByOthers(Refusal):
+    code, status, title = "suspended-by-others", 409, "The workspace has suspended the key"
 
 
-def permissions_of(kind: KeyKind, role: Role | None) -> frozenset[Permission]:
-    """What a key of this kind (with this role) may manage."""
-    match kind:
-        case "account":
-            return ROLES[role or "viewer"]
-        case "integration":
-            return INTEGRATION_KEY
-        case "service":
-            return frozenset()
+_RANKS: tuple[Suspender, ...] = get_args(Suspender)
 
 
 class IssueKey(msgspec.Struct, frozen=True, kw_only=True):
     key_id: str
     workspace_id: str
     kind: KeyKind
-    name: str
-    role: Role | None = None
+    document: Document
     integration_id: str | None = None
     partner_id: str | None = None
     environment: Environment | None = None
-    rule: Rule | None = None
-    not_before: datetime | None = None
-    expires_at: datetime | None = None
+    upkeep: Upkeep = Upkeep()
+    parent_id: str | None = None
+    depth: int = 0
+    predecessor_id: str | None = None
+    delegates: tuple[str, ...] = ()
 
     @property
     def mark(self) -> Mark:
@@ -124,32 +87,87 @@ class IssueKey(msgspec.Struct, frozen=True, kw_only=True):
                 return "kf_prod"
 
 
+class ChangeKey(msgspec.Struct, frozen=True):
+    """The whole document as it shall be."""
+
+    document: Document
+
+
+class SuspendKey(msgspec.Struct, frozen=True):
+    reason: str
+    by: Suspender = "own"
+
+
+class ReinstateKey(msgspec.Struct, frozen=True):
+    """`by` is who brings it back: a parent only what went with it, a partner not what those who manage suspended."""
+
+    by: Suspender = "own"
+
+
+class RotateKey(msgspec.Struct, frozen=True):
+    """`replaces` says that the successor there is has never been used, and is taken back in the same transaction."""
+
+    successor_id: str
+    overlap_seconds: int
+    overlap_starts: OverlapStarts
+    replaces: str | None = None
+
+
+class NoteFirstUse(msgspec.Struct, frozen=True):
+    pass
+
+
+class BeginRetiring(msgspec.Struct, frozen=True):
+    """The successor has been used."""
+
+
+class RetireNow(msgspec.Struct, frozen=True):
+    """The successor is being rotated itself: at most two of a line live."""
+
+
+class Delegate(msgspec.Struct, frozen=True):
+    delegate_id: str
+
+
+class Adopt(msgspec.Struct, frozen=True):
+    parent_id: str
+
+
 class RevokeKey(msgspec.Struct, frozen=True):
     reason: str
 
 
-def issue(command: IssueKey, now: datetime) -> list[KeyEvent]:
-    """A new key. Its kind says what it must and mustn't have. Its times are written down in UTC."""
-    wrong = _wrong_fields(command)
-    times: dict[str, datetime | None] = {}
-    for field, name in {"not_before": "notBefore", "expires_at": "expiresAt"}.items():
-        moment: datetime | None = getattr(command, field)
-        try:
-            times[field] = None if moment is None else moment.astimezone(UTC)
-        except OverflowError:
-            wrong.append((f"/{name}", "In UTC this moment lies outside the years 1 to 9999."))
-    if command.expires_at is not None and command.expires_at <= now:
-        wrong.append(("/expiresAt", "This moment has passed."))
-    if command.expires_at and command.not_before and command.not_before >= command.expires_at:
-        wrong.append(("/notBefore", "The key would expire before it becomes valid."))
+class ReportCompromised(msgspec.Struct, frozen=True):
+    reason: str
+
+
+KeyCommand = (
+    ChangeKey
+    | SuspendKey
+    | ReinstateKey
+    | RotateKey
+    | NoteFirstUse
+    | BeginRetiring
+    | RetireNow
+    | Delegate
+    | Adopt
+    | RevokeKey
+    | ReportCompromised
+)
+
+
+def issue(command: IssueKey, now: datetime) -> list[AnyKeyEvent]:
+    """A new key. Its kind says what it must and mustn't have."""
+    wrong = [*_wrong_fields(command), *document_faults(command.kind, command.document, now)]
     if wrong:
         raise Invalid("The key can't be issued like this.", *wrong)
-    return [KeyIssued(**msgspec.structs.asdict(command) | times)]
+    given = {name: getattr(command, name) for name in command.__struct_fields__ if name != "document"}
+    return [KeyIssued(**given, **msgspec.structs.asdict(settled(command.document)))]
 
 
 def _wrong_fields(command: IssueKey) -> list[tuple[str, str]]:
-    allowed = {"account": {"role"}, "integration": {"integration_id"}, "service": {"environment", "partner_id"}}
-    names = {"role": "role", "integration_id": "integrationId", "environment": "environment", "partner_id": "partnerId"}
+    allowed = {"account": set[str](), "integration": {"integration_id"}, "service": {"environment", "partner_id"}}
+    names = {"integration_id": "integrationId", "environment": "environment", "partner_id": "partnerId"}
     wrong = []
     for field, name in names.items():
         given = getattr(command, field) is not None
@@ -160,41 +178,90 @@ def _wrong_fields(command: IssueKey) -> list[tuple[str, str]]:
     return wrong
 
 
-def decide(key: Key, command: RevokeKey) -> list[KeyEvent]:
-    """Revoking a revoked key changes nothing; revoking is final."""
-    if key.status == "revoked":
+def decide(key: Key, command: KeyCommand, now: datetime) -> list[AnyKeyEvent]:  # noqa: C901, PLR0911, PLR0912  # total
+    """What the command brings about; nothing for what is so already. Raises `KeyEnded` and its like, `Invalid`."""
+    this: dict[str, Any] = {
+        "workspace_id": key.workspace_id,
+        "key_id": key.id,
+        "integration_id": key.integration_id,
+        "partner_id": key.partner_id,
+    }
+    match command:
+        case RevokeKey(reason=reason):
+            return [] if key.status in ("revoked", "compromised") else [KeyRevoked(reason=reason, **this)]
+        case ReportCompromised(reason=reason):
+            return [] if key.status == "compromised" else [KeyCompromised(reason=reason, **this)]
+        case NoteFirstUse():
+            return [KeyFirstUsed(**this)] if key.awaits_first_use and not key.has_ended(now) else []
+        case BeginRetiring():
+            return _begin_retiring(key, now, this)
+        case RetireNow():
+            return [] if key.has_ended(now) else [KeyRetired(**this)]
+        case Adopt(parent_id=parent_id):
+            return [] if key.has_ended(now) else [KeyAdopted(parent_id=parent_id, **this)]
+        case _ if key.has_ended(now):
+            raise KeyEnded(f"This key is {key.status_at(now)}, for good. Issue a new one.")
+        case ChangeKey(document=document):
+            return _change(key, document, now, this)
+        case SuspendKey(reason=reason, by=by):
+            is_so = key.suspender is not None and _RANKS.index(key.suspender) >= _RANKS.index(by)
+            return [] if is_so else [KeySuspended(reason=reason, by=by, **this)]
+        case ReinstateKey(by=by):
+            return _reinstate(key, by, this)
+        case RotateKey():
+            return _rotate(key, command, now, this)
+        case Delegate(delegate_id=delegate_id):
+            _demand_in_use(key, now, "delegate")
+            return [KeyDelegated(delegate_id=delegate_id, **this)]
+        case _:
+            assert_never(command)
+
+
+def _change(key: Key, document: Document, now: datetime, this: dict[str, Any]) -> list[AnyKeyEvent]:
+    old = key.document
+    faults = document_faults(key.kind, document, now, before=old)
+    if faults:
+        raise Invalid("The key can't be changed like this.", *faults)
+    new = settled(document)
+    # as JSON: Python takes true for 1
+    changed = [name for name in Document.__struct_fields__ if encode(getattr(new, name)) != encode(getattr(old, name))]
+    if not changed:
         return []
+    before, after = (DocumentChange(**{name: getattr(each, name) for name in changed}) for each in (old, new))
+    return [KeyChanged(before=before, after=after, **this)]
+
+
+def _reinstate(key: Key, by: Suspender, this: dict[str, Any]) -> list[AnyKeyEvent]:
+    if key.suspender is None or (by == "parent" and key.suspender != "parent"):
+        return []
+    if _RANKS.index(key.suspender) > _RANKS.index(by):
+        raise SuspendedByOthers("Whoever manages the workspace has suspended it, and must bring it back.")
+    return [KeyReinstated(**this)]
+
+
+def _rotate(key: Key, command: RotateKey, now: datetime, this: dict[str, Any]) -> list[AnyKeyEvent]:
+    _demand_in_use(key, now, "be rotated")
+    if key.succession is not None and command.replaces != key.succession.successor_id:
+        raise AlreadyRotated(f"Its successor {key.succession.successor_id} is in use. Rotate that one.")
+    starts_now = command.overlap_starts == "now"
     return [
-        KeyRevoked(
-            workspace_id=key.workspace_id,
-            key_id=key.id,
-            integration_id=key.integration_id,
-            partner_id=key.partner_id,
-            reason=command.reason,
+        KeyRotated(
+            successor_id=command.successor_id,
+            overlap_seconds=command.overlap_seconds,
+            overlap_starts=command.overlap_starts,
+            retires_at=retirement(now, command.overlap_seconds) if starts_now else None,
+            **this,
         )
     ]
 
 
-def evolve(state: Key | None, event: KeyEvent, at: datetime) -> Key:
-    match event:
-        case KeyIssued():
-            return Key(
-                id=event.key_id,
-                workspace_id=event.workspace_id,
-                kind=event.kind,
-                name=event.name,
-                role=event.role,
-                integration_id=event.integration_id,
-                partner_id=event.partner_id,
-                environment=event.environment,
-                rule=event.rule,
-                not_before=event.not_before,
-                expires_at=event.expires_at,
-                issued_at=at,
-            )
-        case _ if state is None:
-            raise ValueError(f"{event.type} before the key was issued")
-        case KeyRevoked():
-            return msgspec.structs.replace(state, status="revoked", revoked_at=at, revoked_reason=event.reason)
-        case _:
-            assert_never(event)
+def _begin_retiring(key: Key, now: datetime, this: dict[str, Any]) -> list[AnyKeyEvent]:
+    if key.succession is None or key.succession.retires_at is not None or key.status in ENDED:
+        return []
+    return [KeyRetiring(retires_at=retirement(now, key.succession.overlap_seconds), **this)]
+
+
+def _demand_in_use(key: Key, now: datetime, what: str) -> None:
+    status = key.status_at(now)
+    if status not in USABLE:
+        raise KeyUnusable(f"This key is {status}. Only a key in use can {what}.")

@@ -1,111 +1,96 @@
-"""Who may do what: permissions of those who manage, actions and topics of those who exchange events."""
+"""Who may manage what: permissions, the roles that bundle them, and the conditions that narrow an account key."""
 
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Iterator
+from typing import Literal, get_args
 
 import msgspec
 
-from keyfold.domain.refusals import Invalid, Refusal
-from keyfold.domain.topics import covers, is_pattern, within
+from keyfold.domain.ids import is_id
+from keyfold.domain.limits import Fault
 
 Environment = Literal["dev", "stage", "prod"]
 ENVIRONMENTS: tuple[Environment, ...] = ("dev", "stage", "prod")
 
 Permission = Literal[
     "audit:read",
+    "integrations:change",
     "integrations:create",
     "integrations:read",
+    "keys:change",
+    "keys:compromise",
+    "keys:delegate",
+    "keys:explain",
     "keys:issue",
     "keys:read",
     "keys:revoke",
+    "keys:rotate",
+    "keys:suspend",
     "keys:verify",
     "links:read",
     "links:withdraw",
     "partners:invite",
     "partners:offboard",
     "partners:read",
+    "roles:manage",
+    "roles:read",
+    "workspace:change",
+    "workspace:read",
 ]
-Role = Literal["owner", "admin", "key-manager", "auditor", "viewer"]
+PERMISSIONS: frozenset[Permission] = frozenset(get_args(Permission))
+BuiltInRole = Literal["owner", "admin", "key-manager", "auditor", "viewer"]
 
-_READ: frozenset[Permission] = frozenset({"integrations:read", "keys:read", "links:read", "partners:read"})
-_KEYS: frozenset[Permission] = frozenset({"keys:issue", "keys:revoke", "keys:verify"})
-_MANAGE: frozenset[Permission] = frozenset(
-    {"integrations:create", "links:withdraw", "partners:invite", "partners:offboard"}
+_READ: frozenset[Permission] = frozenset(
+    {"integrations:read", "keys:read", "links:read", "partners:read", "roles:read", "workspace:read"}
 )
-ROLES: dict[Role, frozenset[Permission]] = {
-    "owner": _READ | _KEYS | _MANAGE | {"audit:read"},
-    "admin": _READ | _KEYS | _MANAGE | {"audit:read"},
+_KEYS: frozenset[Permission] = frozenset(each for each in PERMISSIONS if each.startswith("keys:"))
+ROLES: dict[BuiltInRole, frozenset[Permission]] = {
+    "owner": PERMISSIONS,
+    "admin": PERMISSIONS - {"workspace:change"},
     "key-manager": _READ | _KEYS,
-    "auditor": _READ | {"audit:read"},
+    "auditor": _READ | {"audit:read", "keys:explain"},
     "viewer": _READ,
 }
 INTEGRATION_KEY: frozenset[Permission] = frozenset(
     {"integrations:read", "links:read", "links:withdraw", "partners:invite", "partners:read"}
 )
 """What an integration key may do, all of it within its one integration."""
+PORTAL: frozenset[Permission] = _KEYS - {"keys:issue", "keys:verify"}
+"""What a portal session may do, with its own partner's keys alone, and never more than they may already."""
 
-Action = Literal["send", "receive"]
-ACTIONS: tuple[Action, ...] = ("send", "receive")
-
-
-class Topics(msgspec.Struct, frozen=True):
-    """A condition on an action: the topics it is narrowed to, as patterns."""
-
-    topics: tuple[str, ...] = ("**",)
+_MOST = 200
 
 
-class Options(msgspec.Struct, frozen=True):
-    """The conditions of each action; an action that isn't permitted has none."""
+class Conditions(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, forbid_unknown_fields=True):
+    """What an account key is narrowed to; what is left out is not narrowed."""
 
-    send: Topics = Topics()
-    receive: Topics = Topics()
+    integrations: tuple[str, ...] | None = None
+    partners: tuple[str, ...] | None = None
+    environments: tuple[Environment, ...] | None = None
 
+    def admits(self, integration_id: str | None, partner_id: str | None, environment: str | None) -> bool:
+        """Whether a thing of this integration, partner and environment lies within; None is what it isn't bound to."""
+        if self.integrations is not None and integration_id not in self.integrations:
+            return False
+        if self.partners is not None and partner_id not in self.partners:
+            return False
+        return self.environments is None or environment in self.environments
 
-class ExceedsCeiling(Refusal):
-    """More was asked for than the ceiling allows; `fields` lists each excess."""
+    def exceeds(self, ceiling: "Conditions") -> Iterator[Fault]:
+        """Each field in which these conditions leave more than the ceiling does."""
+        for name in self.__struct_fields__:
+            ours, theirs = getattr(self, name), getattr(ceiling, name)
+            if theirs is not None and (ours is None or not {*ours} <= {*theirs}):
+                yield f"/conditions/{name}", f"Keep within {', '.join(theirs) or 'none'}."
 
-    code, status, title = "exceeds-ceiling", 422, "More than the rule allows"
-
-
-class Rule(msgspec.Struct, frozen=True):
-    """What a key may do: the actions it is permitted, and what narrows each."""
-
-    permitted: tuple[Action, ...] = ACTIONS
-    options: Options = Options()
-
-    def topics(self, action: Action) -> tuple[str, ...]:
-        return (self.options.send if action == "send" else self.options.receive).topics
-
-    def refuses(self, action: Action, topic: str | None) -> str | None:
-        """Why this action (on this topic) is refused, as a stable code, or None when it is permitted."""
-        if action not in self.permitted:
-            return "action-not-permitted"
-        if topic is not None and not any(covers(pattern, topic) for pattern in self.topics(action)):
-            return "topic-not-permitted"
-        return None
-
-    def narrowed(self, permitted: tuple[Action, ...] | None, topics: Mapping[Action, tuple[str, ...]]) -> "Rule":
-        """The rule of a key that asks for this under this ceiling; what isn't asked for is as the ceiling has it.
-
-        Raises `ExceedsCeiling` with each excess, `Invalid` for what is no pattern.
-        """
-        actions = self.permitted if permitted is None else tuple(dict.fromkeys(permitted))
-        asked = [(action, n, pattern) for action in topics for n, pattern in enumerate(topics[action])]
-        if unreadable := [_fault(*each, "is not a topic pattern") for each in asked if not is_pattern(each[2])]:
-            raise Invalid("A topic pattern looks like app/order/* or app/**.", *unreadable)
-        excess = [
-            ("/permitted", f"The rule doesn't permit to {each}.") for each in actions if each not in self.permitted
-        ]
-        excess += [
-            _fault(action, n, pattern, f"goes beyond {', '.join(self.topics(action))}")
-            for action, n, pattern in asked
-            if not within(pattern, self.topics(action))
-        ]
-        if excess:
-            raise ExceedsCeiling("A key may have what its integration's rule gives, or less.", *excess)
-        send, receive = (Topics(topics.get(action, self.topics(action))) for action in ACTIONS)
-        return Rule(actions, Options(send=send, receive=receive))
+    def faults(self) -> Iterator[Fault]:
+        for name, prefix in (("integrations", "int"), ("partners", "prt")):
+            named = getattr(self, name) or ()
+            if len(named) > _MOST:
+                yield f"/conditions/{name}", f"Name {_MOST} at the most."
+            for n, each in enumerate(named):
+                if not is_id(prefix, each):
+                    yield f"/conditions/{name}/{n}", f"This is not the id of one of the {name}."
 
 
-def _fault(action: Action, n: int, pattern: str, what: str) -> tuple[str, str]:
-    return f"/options/{action}/topics/{n}", f"{pattern} {what}."
+ANYTHING = Conditions()
+"""Conditions that narrow nothing."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import asyncpg
@@ -17,12 +17,14 @@ BATCH = 512
 """The most commands in one call."""
 
 Waiting = tuple[Write, asyncio.Future[int]]
+OnAppend = Callable[[int, Iterable[str]], None]
+"""Told of a commit's last position and of the streams that it moved, before its callers go on."""
 
 
 class Appender:
     """Appends in the order of the calls. Nothing waiting: straight through. `on_append` is told of each commit."""
 
-    def __init__(self, postgres: Postgres, *, on_append: Callable[[int], None] = lambda position: None) -> None:
+    def __init__(self, postgres: Postgres, *, on_append: OnAppend = lambda position, streams: None) -> None:
         self._postgres = postgres
         self._on_append = on_append
         self._waiting: deque[Waiting] = deque()
@@ -91,6 +93,7 @@ class Appender:
     def _answer(self, batch: list[Waiting], result: Any) -> None:
         APPEND_BATCH.observe(len(batch))
         position, conflicted, replayed = result["before"], set(result["conflicted"]), set(result["replayed"])
+        moved: set[str] = set()
         for command, (write, future) in enumerate(batch, 1):
             error: Exception | None = None
             if command in replayed:
@@ -99,6 +102,7 @@ class Appender:
                 error = StreamMovedError()
             else:
                 position += len(write.entries)
+                moved.update(entry.stream for entry in write.entries)
             if future.done():
                 continue
             if error is None:
@@ -107,7 +111,7 @@ class Appender:
                 future.set_exception(error)
         if position > result["before"]:
             APPENDED.inc(position - result["before"])
-            self._on_append(position)
+            self._on_append(position, moved)
 
     async def _prepared(self) -> Any:
         if self._connection is None or self._connection.is_closed():

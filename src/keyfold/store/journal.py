@@ -1,12 +1,14 @@
 """The event store as the application sees it: one object for append, load and what lies beside the log."""
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import NamedTuple, TypeVar
 
 from keyfold.app.ports import Digest, Loaded, Replay, Write
-from keyfold.domain.aggregates import Aggregate
-from keyfold.store.appender import Appender
+from keyfold.domain.aggregates import Aggregate, fold
+from keyfold.domain.record import read_record
+from keyfold.store.appender import Appender, OnAppend
 from keyfold.store.grouped import Grouped
 from keyfold.store.postgres import Postgres
 from keyfold.store.queries import query
@@ -30,7 +32,7 @@ class Logged(NamedTuple):
 class PostgresJournal:
     """Implements `keyfold.app.ports.Journal`."""
 
-    def __init__(self, postgres: Postgres, *, on_append: Callable[[int], None] = lambda position: None) -> None:
+    def __init__(self, postgres: Postgres, *, on_append: OnAppend = lambda position, streams: None) -> None:
         self._postgres = postgres
         self._streams = Streams(postgres)
         self._appender = Appender(postgres, on_append=on_append)
@@ -39,6 +41,15 @@ class PostgresJournal:
 
     async def load(self, aggregate: Aggregate[S], stream: str) -> Loaded[S]:
         return await self._streams.load(aggregate, stream)
+
+    async def load_at(self, aggregate: Aggregate[S], stream: str, at: datetime) -> Loaded[S]:
+        records = [read_record(row["record"]) for row in await self._postgres.fetch(query("stream"), stream)]
+        # a prefix, since any other selection could fold to a state that never was
+        until = max((record.version for record in records if record.time <= at), default=1)
+        state: S | None = None
+        for record in records[:until]:
+            state = fold(aggregate, state, record)
+        return Loaded(state, min(until, len(records)))
 
     async def append(self, write: Write) -> int:
         return await self._appender.append(write)

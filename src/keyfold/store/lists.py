@@ -7,22 +7,27 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from keyfold.app.bulk import Chosen
 from keyfold.domain.record import Record, read_record
 from keyfold.domain.refusals import Unavailable
 from keyfold.store.postgres import PATIENCE, Postgres
 from keyfold.store.projections.current import TABLES
 from keyfold.store.queries import query
 
-_EXPIRES, _BEGINS = "(state->>'expiresAt')::timestamptz", "(state->>'notBefore')::timestamptz"
+LIVE = "coalesce(expires_at > $now, true) AND coalesce(retires_at > $now, true)"
+BEGUN = f"status = 'active' AND {LIVE} AND coalesce(not_before <= $now, true)"
+_DECIDED = "status IN ('active', 'suspended')"
+_LINK_END = "(state->>'expiresAt')::timestamptz"
 _BY_TIME = {
-    (
-        "keys",
-        "active",
-    ): f"status = 'active' AND coalesce({_EXPIRES} > $now, true) AND coalesce({_BEGINS} <= $now, true)",
-    ("keys", "expired"): f"status = 'active' AND {_EXPIRES} <= $now",
-    ("keys", "pending"): f"status = 'active' AND coalesce({_EXPIRES} > $now, true) AND {_BEGINS} > $now",
-    ("links", "open"): f"status = 'open' AND {_EXPIRES} > $now",
-    ("links", "expired"): f"status = 'open' AND {_EXPIRES} <= $now",
+    ("keys", "active"): f"{BEGUN} AND NOT rotated",
+    ("keys", "retiring"): f"{BEGUN} AND rotated",
+    ("keys", "pending"): f"status = 'active' AND {LIVE} AND not_before > $now",
+    ("keys", "suspended"): f"status = 'suspended' AND {LIVE}",
+    ("keys", "expired"): f"(status = 'expired' OR ({_DECIDED} AND expires_at <= $now))",
+    ("keys", "retired"): f"(status = 'retired' OR ({_DECIDED} AND retires_at <= $now"
+    " AND coalesce(expires_at > $now, true)))",
+    ("links", "open"): f"status = 'open' AND {_LINK_END} > $now",
+    ("links", "expired"): f"status = 'open' AND {_LINK_END} <= $now",
 }
 """What a status means where time has a say in it."""
 
@@ -75,23 +80,16 @@ class Lists:
         self,
         prefix: str,
         workspace_id: str,
-        filters: Mapping[str, str | None],
+        filters: Mapping[str, object],
         *,
         status: str | None,
         now: datetime,
         cursor: str | None,
         limit: int,
     ) -> Page:
-        """States of one aggregate, newest first. `filters` are columns and what they must equal."""
+        """States of one aggregate, newest first. `filters` are conditions with `$?` and their arguments."""
         table = TABLES[prefix]
-        conditions = Conditions(workspace_id)
-        for column, value in filters.items():
-            conditions.add(f"{column} = $?", value)
-        by_time = _BY_TIME.get((table.name, status or ""))
-        if by_time:
-            conditions.add(by_time.replace("$now", "$?"), now)
-        else:
-            conditions.add("status = $?", status)
+        conditions = _conditions(table.name, workspace_id, filters, status, now)
         conditions.add("id < $?", cursor)
         rows = await self._postgres.fetch(
             f"SELECT id, state FROM projections.{table.name} WHERE {conditions} "  # noqa: S608  # columns are our own
@@ -100,6 +98,18 @@ class Lists:
         )
         decode = msgspec.json.Decoder(table.aggregate.state).decode
         return _page([(row["id"], decode(row["state"])) for row in rows], limit)
+
+    async def chosen(
+        self, workspace_id: str, filters: Mapping[str, object], *, status: str | None, now: datetime, most: int
+    ) -> tuple[list[Chosen], int]:
+        """The keys that match, newest first, up to `most` of them; and how many do."""
+        conditions = _conditions("keys", workspace_id, filters, status, now)
+        rows = await self._postgres.fetch(
+            "SELECT id, state->'document'->>'name', partner_id, parent_id, role, rotated, "  # noqa: S608
+            f"count(*) OVER () AS matched FROM projections.keys WHERE {conditions} ORDER BY id DESC LIMIT {most}",
+            *conditions.arguments,
+        )
+        return [Chosen(*row[:-1]) for row in rows], rows[0]["matched"] if rows else 0
 
     async def audit(
         self,
@@ -123,6 +133,20 @@ class Lists:
         return _page(
             [(str(row["position"]), Audited(row["position"], read_record(row["record"]))) for row in rows], limit
         )
+
+
+def _conditions(
+    table: str, workspace_id: str, filters: Mapping[str, object], status: str | None, now: datetime
+) -> Conditions:
+    conditions = Conditions(workspace_id)
+    for expression, value in filters.items():
+        conditions.add(expression, value)
+    by_time = _BY_TIME.get((table, status or ""))
+    if by_time:
+        conditions.add(by_time.replace("$now", "$?"), now)
+    else:
+        conditions.add("status = $?", status)
+    return conditions
 
 
 def _page(rows: list[tuple[str, Any]], limit: int) -> Page:

@@ -14,11 +14,13 @@ from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import ASGIApp
 
 from keyfold import __version__
+from keyfold.app.clock import SteadyClock
 from keyfold.web import problems
 from keyfold.web.edge import Edge
 from keyfold.web.health import Readiness, api_readiness, health_routes
 from keyfold.web.pages import page_routes
-from keyfold.web.services import Services, utc_now
+from keyfold.web.services import Services
+from keyfold.web.shortcut import Shortcut
 from keyfold.web.v1 import router
 
 BODY_LIMIT = 256 * 1024
@@ -28,7 +30,7 @@ BODY_LIMIT = 256 * 1024
 def create_app(services: Services) -> ASGIApp:
     """The application around services that somebody else opens and closes."""
     app = litestar_app(services)
-    return Edge(app, clock=services.clock, entropy=services.entropy)
+    return Shortcut(Edge(app, clock=services.clock, entropy=services.entropy), services)
 
 
 def litestar_app(services: Services) -> Litestar:
@@ -52,7 +54,7 @@ def health_app(check: Callable[[], Awaitable[Readiness]]) -> ASGIApp:
     app = Litestar(
         health_routes(check), exception_handlers={Exception: problems.respond}, openapi_config=None, logging_config=None
     )
-    return Edge(app, clock=utc_now, entropy=os.urandom)
+    return Edge(app, clock=SteadyClock(), entropy=os.urandom)
 
 
 def _openapi() -> OpenAPIConfig:

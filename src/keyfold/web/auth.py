@@ -2,23 +2,34 @@
 
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
+import msgspec
 from litestar import Request
 from litestar.connection import ASGIConnection
 
 from keyfold.app.access import Caller
+from keyfold.app.admission import admit
 from keyfold.app.onboarding import Visit
 from keyfold.app.vault import ReplayKey
 from keyfold.app.work import Cause
-from keyfold.domain.key import Key
+from keyfold.domain.permissions import PORTAL, Conditions
 from keyfold.domain.record import Actor
-from keyfold.domain.refusals import Forbidden, Invalid, Refusal, Unauthenticated
+from keyfold.domain.refusals import Forbidden, Invalid, Refusal
+from keyfold.web.ratelimit import rate_headers
 from keyfold.web.services import Services
 
 PUBLIC = "public"
 """The permission of a route that needs no key."""
+SELF = "self"
+"""The permission of a route on the very key that is shown: every valid key has it."""
+SESSION_COOKIE = "__Host-keyfold-portal"
+
+MERGE_PATCH = "application/merge-patch+json"
+"""What a PATCH may call its body, beside JSON (RFC 7396)."""
 
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_JSON = "application/json"
 
 
 class UnsupportedMediaType(Refusal):
@@ -29,28 +40,54 @@ async def guard(request: Request[Any, Any, Any]) -> None:
     """Lets in whoever has the permission that the route names (`opt={"permission": …}`), with JSON if with anything.
 
     Runs before every request, since Litestar's own guards cost a copy of the handler each time. A controller that put
-    a `before_request` of its own in its place would find no key in the request's state, and answer nobody.
+    a `before_request` of its own in its place would find no caller in the request's state, and answer nobody.
     """
     if request.method == "OPTIONS":  # Litestar's own answer, which names the methods
         return
     permission = request.route_handler.opt["permission"]
     if permission != PUBLIC:
-        request.state.key = await _authenticated(request)
-        if permission not in request.state.key.permissions:
+        request.state.caller = await _caller(request, permission)
+        if permission != SELF and permission not in request.state.caller.permissions:
             raise Forbidden.lacking(permission)
+    if request.method in ("POST", "PATCH", "PUT"):
+        _demand_json(request)
+
+
+def _demand_json(request: Request[Any, Any, Any]) -> None:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if request.method in ("POST", "PATCH", "PUT") and media_type != "application/json":
-        raise UnsupportedMediaType("Send the body as application/json: the header Content-Type says otherwise.")
+    if media_type != _JSON and not (request.method == "PATCH" and media_type == MERGE_PATCH):
+        raise UnsupportedMediaType(f"Send the body as {_JSON}: the header Content-Type says otherwise.")
 
 
-async def _authenticated(connection: ASGIConnection[Any, Any, Any, Any]) -> Key:
-    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token:
-        raise Unauthenticated("Send an access key in the header Authorization, as: Bearer kf_…")
-    key = await services(connection).verifier.authenticate(token.strip())
-    if key is None:
-        raise Unauthenticated("This access key is not valid: unknown, expired or revoked.")
-    return key
+async def _caller(request: Request[Any, Any, Any], permission: str) -> Caller:
+    authorization = request.headers.get("authorization")
+    if authorization is None and permission != SELF and SESSION_COOKIE in request.cookies:
+        return await _of_portal(request)
+    of = services(request)
+    admission = await admit(of.verifier, of.limiter, authorization, address=address(request))
+    if admission.standings:
+        request.scope["rate_headers"] = rate_headers(admission.standings)  # type: ignore[typeddict-unknown-key]
+    admission.demand_rate()
+    return admission.caller(cause(request, admission.subject.key.id))
+
+
+def cause(request: Request[Any, Any, Any], key_id: str) -> Cause:
+    return Cause(Actor(kind="key", id=key_id, address=address(request)), correlation_id(request))
+
+
+async def _of_portal(request: Request[Any, Any, Any]) -> Caller:
+    """A partner's developer in the portal: its own keys, and never more of them."""
+    origin = request.headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+        raise Forbidden("This page belongs to another site than the portal.")
+    session, partner = await services(request).portal.session(request.cookies[SESSION_COOKIE])
+    return Caller(
+        cause=Cause(Actor(kind="portal", id=session.id, address=address(request)), correlation_id(request)),
+        workspace_id=session.workspace_id,
+        conditions=Conditions(integrations=(partner.integration_id,), partners=(partner.id,)),
+        only_narrows=True,
+        permissions=PORTAL,
+    )
 
 
 def services(connection: ASGIConnection[Any, Any, Any, Any]) -> Services:
@@ -60,16 +97,11 @@ def services(connection: ASGIConnection[Any, Any, Any, Any]) -> Services:
 
 async def caller(request: Request[Any, Any, Any], *, creates: bool = False) -> Caller:
     """The caller that the guard let in. A route that creates takes an Idempotency-Key."""
-    key: Key = request.state.key
-    actor = Actor(kind="key", id=key.id, address=address(request))
-    replay = await replay_key(request, key.id) if creates else None
-    return Caller(
-        cause=Cause(actor, correlation_id(request), replay),
-        workspace_id=key.workspace_id,
-        integration_id=key.integration_id,
-        is_owner=key.role == "owner",
-        permissions=key.permissions,
-    )
+    by: Caller = request.state.caller
+    if not creates:
+        return by
+    replay = await replay_key(request, by.cause.actor.id)
+    return msgspec.structs.replace(by, cause=msgspec.structs.replace(by.cause, replay=replay))
 
 
 async def visit(request: Request[Any, Any, Any], scope: str) -> Visit:

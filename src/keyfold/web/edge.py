@@ -2,6 +2,7 @@
 
 import re
 import time
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -41,7 +42,7 @@ class Edge:
         if scope["type"] != ScopeType.HTTP:  # nothing here takes a WebSocket: the application says so
             await self._app(scope, receive, send)
             return
-        request_id = self._request_id(scope)
+        request_id = request_id_of(scope, self._clock(), self._entropy)
         scope["request_id"] = request_id  # type: ignore[typeddict-unknown-key]
         started, status = time.perf_counter(), 500
 
@@ -49,7 +50,7 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = [(b"x-request-id", request_id.encode()), *SECURITY_HEADERS]
+                headers = [(b"x-request-id", request_id.encode()), *SECURITY_HEADERS, *_rates(scope)]
                 message["headers"] = [*message["headers"], *headers]
             await send(message)
 
@@ -58,15 +59,9 @@ class Edge:
         finally:
             self._note(scope, request_id, status, time.perf_counter() - started)
 
-    def _request_id(self, scope: Any) -> str:
-        for name, value in scope["headers"]:
-            if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
-                return str(value.decode())
-        return ids.new_id("req", self._clock(), self._entropy(ids.ENTROPY))
-
     def _note(self, scope: Any, request_id: str, status: int, seconds: float) -> None:
         route = scope.get("path_template") or "none"
-        _timer(scope["method"], route, status).observe(seconds)
+        timer(scope["method"], route, status).observe(seconds)
         if not scope["path"].startswith(_QUIET):
             log.info(
                 "request",
@@ -78,6 +73,21 @@ class Edge:
             )
 
 
+def _rates(scope: Any) -> list[tuple[bytes, bytes]]:
+    """How the caller stands with its rates, as far as the guard has counted the request."""
+    named: dict[str, str] = scope.get("rate_headers") or {}
+    return [(name.lower().encode(), value.encode()) for name, value in named.items()]
+
+
+def request_id_of(scope: Any, now: datetime, entropy: Entropy) -> str:
+    """The client's own id for the request if it is a harmless one, or else a new one."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return str(value.decode())
+    return ids.new_id("req", now, entropy(ids.ENTROPY))
+
+
 @cache
-def _timer(method: str, route: str, status: int) -> Histogram:
+def timer(method: str, route: str, status: int) -> Histogram:
+    """What times the requests of a route."""
     return REQUESTS.labels(method, route, status)

@@ -1,5 +1,6 @@
 """Errors as `application/problem+json` (RFC 9457): a stable code, the offending field, what to do, the request's id."""
 
+import math
 import re
 from typing import Any
 
@@ -8,6 +9,7 @@ import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
+from keyfold.app.limits import TooManyFailures
 from keyfold.domain.refusals import Refusal, Unauthenticated, Unavailable
 
 log = structlog.get_logger()
@@ -53,6 +55,8 @@ def respond(request: Request[Any, Any, Any], error: Exception) -> Response[Probl
         headers["WWW-Authenticate"] = 'Bearer realm="keyfold"'
     elif isinstance(error, Unavailable):
         headers["Retry-After"] = "1"
+    elif isinstance(error, TooManyFailures):
+        headers["Retry-After"] = str(math.ceil(error.retry_after))
     elif status == 405:
         headers["Allow"] = _allowed(request)
     if status == 500:

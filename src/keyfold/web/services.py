@@ -1,59 +1,146 @@
 """Everything that the controllers delegate to, made once for a process."""
 
+import asyncio
 import os
-from datetime import UTC, datetime
+import time
+from collections.abc import Iterable
+from contextlib import suppress
 
-from keyfold.app.access import Verifier
+from keyfold.app import bulk
+from keyfold.app.clock import SteadyClock
+from keyfold.app.compromise import Compromise
+from keyfold.app.explaining import Explaining
 from keyfold.app.integrations import Integrations
+from keyfold.app.key_life import KeyLife
 from keyfold.app.keys import Keys
+from keyfold.app.limits import Limiter, Throttle
+from keyfold.app.memory import Memory
 from keyfold.app.onboarding import Onboarding
 from keyfold.app.partners import Partners
 from keyfold.app.portal import Portal
 from keyfold.app.ports import Clock, Entropy
+from keyfold.app.promotion import Promotion
+from keyfold.app.roles import Roles
+from keyfold.app.rotation import Rotation
+from keyfold.app.usage import Usage
 from keyfold.app.vault import Vault
-from keyfold.app.work import Office
+from keyfold.app.verifier import Verifier
+from keyfold.app.work import Cause, Office
 from keyfold.app.workspaces import Workspaces
 from keyfold.bus.connection import Bus
+from keyfold.bus.hearing import Hearing
 from keyfold.bus.herald import Herald
+from keyfold.bus.verification import VerificationResponder
+from keyfold.domain.record import Actor
+from keyfold.domain.refusals import Refusal, Unavailable
+from keyfold.metrics import DROPPED_USAGES
 from keyfold.settings import Settings
 from keyfold.store.journal import PostgresJournal
 from keyfold.store.lists import Lists
 from keyfold.store.postgres import Postgres
+from keyfold.store.tail import Tail
+from keyfold.store.traces import TraceStore
+from keyfold.store.usage import UsageStore
 
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
+FLUSH = 2.0
+"""Seconds between two writes of what was observed of keys."""
 
 
 class Services:
     """The application, wired to Postgres and NATS. `open` needs neither of them to be there."""
 
-    def __init__(self, settings: Settings, *, clock: Clock = utc_now, entropy: Entropy = os.urandom) -> None:
+    def __init__(self, settings: Settings, *, clock: Clock | None = None, entropy: Entropy = os.urandom) -> None:
         self.settings = settings
-        self.clock = clock
+        self.clock = clock or SteadyClock()
         self.entropy = entropy
         self.postgres = Postgres(settings.database_url, name="keyfold api")
         self.bus = Bus(settings.nats_url, user=settings.nats_user, password=settings.nats_password, name="keyfold api")
         self.herald = Herald(self.bus)
-        self.journal = PostgresJournal(self.postgres, on_append=self.herald.appended)
+        self.tail = Tail(self.postgres)
+        self.hearing = Hearing(self.bus, self.tail, on_moved=self._forget)
+        self.memory = Memory(self.hearing)
+        self.journal = PostgresJournal(self.postgres, on_append=self._appended)
         self.vault = Vault(settings.peppers, self.entropy)
         self.lists = Lists(self.postgres)
         self.office = Office(journal=self.journal, vault=self.vault, clock=self.clock, entropy=self.entropy)
-        self.verifier = Verifier(journal=self.journal, vault=self.vault, clock=self.clock)
+        self.limiter = Limiter(time.monotonic)
+        self.usage = Usage()
+        DROPPED_USAGES.set_function(lambda: self.usage.dropped)
+        self.usage_store = UsageStore(self.postgres)
+        self._first_uses: dict[str, asyncio.Task[None]] = {}
+        self.verifier = Verifier(
+            journal=self.journal,
+            vault=self.vault,
+            clock=self.clock,
+            memory=self.memory,
+            limiter=self.limiter,
+            throttle=Throttle(time.monotonic),
+            usage=self.usage,
+            on_first_use=self._used_first,
+        )
+        self.responder = VerificationResponder(
+            self.bus, verifier=self.verifier, limiter=self.limiter, clock=self.clock, new_id=self.office.new_id
+        )
         self.portal = Portal(journal=self.journal, vault=self.vault, clock=self.clock)
         self.onboarding = Onboarding(
             self.office, public_url=settings.public_url.rstrip("/"), nats_url=settings.public_nats_url
         )
         self.workspaces = Workspaces(self.office)
         self.integrations = Integrations(self.office)
+        self.roles = Roles(self.office)
         self.keys = Keys(self.office)
+        self.key_life = KeyLife(self.office)
+        self.rotation = Rotation(self.office)
         self.partners = Partners(self.office)
+        self.explaining = Explaining(journal=self.journal, vault=self.vault, clock=self.clock)
+        self.compromise = Compromise(self.office, TraceStore(self.postgres, self.usage_store))
+        self.promotion = Promotion(self.office)
 
     async def open(self) -> None:
         await self.postgres.open()
         await self.bus.start()
 
+    async def run(self) -> None:
+        """Tells the others what was appended here and hears of theirs, until cancelled; answers over NATS until
+        closed."""
+        await self.responder.start()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.herald.run(), name="herald")
+            group.create_task(self.hearing.run(), name="hearing")
+            group.create_task(self._flush_usage(), name="usage")
+
     async def close(self) -> None:
+        await self.responder.stop()
+        await asyncio.gather(*self._first_uses.values(), bulk.settled())
+        with suppress(Unavailable):
+            await self.usage_store.flush(self.usage)
         await self.journal.close()
+        self.tail.close()
         await self.bus.stop()
         await self.postgres.close()
+
+    def _appended(self, position: int, streams: Iterable[str]) -> None:
+        self.hearing.moved(streams)
+        self.herald.appended(position, streams)
+
+    def _forget(self, streams: Iterable[str]) -> None:
+        self.memory.forget(streams)
+
+    async def _flush_usage(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH)
+            with suppress(Unavailable):
+                await self.usage_store.flush(self.usage)
+
+    def _used_first(self, key_id: str) -> None:
+        if key_id not in self._first_uses:
+            self._first_uses[key_id] = asyncio.create_task(self._note_first_use(key_id))
+
+    async def _note_first_use(self, key_id: str) -> None:
+        """Written down at once; when that fails, at the next use."""
+        cause = Cause(Actor(kind="system", id="first-use"), self.office.new_id("req"))
+        try:
+            with suppress(Refusal):
+                await self.rotation.note_first_use(cause, key_id)
+        finally:
+            del self._first_uses[key_id]

@@ -7,11 +7,18 @@ from contextlib import suppress
 
 from nats.aio.msg import Msg
 
+from keyfold.app.clock import SteadyClock
+from keyfold.app.ports import Clock
+from keyfold.app.schedules import Schedules
+from keyfold.app.vault import Vault
+from keyfold.app.work import Office
 from keyfold.bus.connection import Bus
+from keyfold.bus.herald import Herald
 from keyfold.bus.lifecycle import LifecycleReader, LifecycleStream
 from keyfold.bus.subjects import APPENDED
 from keyfold.domain.refusals import Unavailable
 from keyfold.settings import Settings
+from keyfold.store.journal import PostgresJournal
 from keyfold.store.postgres import Postgres
 from keyfold.store.projections import PROJECTIONS
 from keyfold.store.queries import query
@@ -19,19 +26,27 @@ from keyfold.worker.leader import Leader
 from keyfold.worker.loop import Loop
 from keyfold.worker.projector import Projector
 from keyfold.worker.relay import Relay
+from keyfold.worker.schedules import Scheduler
 
 
 class Worker:
-    """Relay, projections and housekeeping. `run` ends only by cancellation, or by the exception of a dead loop."""
+    """Relay, projections, schedules and housekeeping. `run` ends only by cancellation, or by the exception of a dead
+    loop."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
         self.postgres = Postgres(settings.database_url, name="keyfold worker", schema="projections")
         self.bus = Bus(
             settings.nats_url, user=settings.nats_user, password=settings.nats_password, name="keyfold worker"
         )
+        self._herald = Herald(self.bus)
+        self._journal = PostgresJournal(self.postgres, on_append=self._herald.appended)
         self._process = f"{platform.node()}/{os.getpid()}"
         self._appended = asyncio.Event()
         relay = Relay(self.postgres, LifecycleStream(self.bus, replicas=settings.nats_replicas))
+        clock = clock or SteadyClock()
+        vault = Vault(settings.peppers, os.urandom)
+        office = Office(journal=self._journal, vault=vault, clock=clock, entropy=os.urandom)
+        scheduler = Scheduler(self.postgres, Schedules(office), clock)
         self.loops = [
             Loop("relay", step=relay.step, every=0.2, wake=self._appended, leader=self._leader("relay")),
             *[
@@ -43,7 +58,8 @@ class Worker:
                 )
                 for name, projection in PROJECTIONS.items()
             ],
-            Loop("janitor", step=self._forget_replays, every=600, leader=self._leader("janitor")),
+            Loop("schedules", step=scheduler.step, every=1, leader=self._leader("schedules")),
+            Loop("janitor", step=self._forget, every=600, leader=self._leader("janitor")),
         ]
 
     async def run(self) -> None:
@@ -52,10 +68,12 @@ class Worker:
         await self.bus.start()
         try:
             async with asyncio.TaskGroup() as group:
+                group.create_task(self._herald.run(), name="herald")
                 for loop in (*self.loops, Loop("heart", step=self._beat, every=1)):
                     group.create_task(loop.run(), name=loop.name)
         finally:
             await self._forget_self()
+            await self._journal.close()
             await self.bus.stop()
             await self.postgres.close()
 
@@ -65,8 +83,11 @@ class Worker:
     async def _on_appended(self, message: Msg) -> None:
         self._appended.set()
 
-    async def _forget_replays(self) -> bool:
-        await self.postgres.fetch(query("forget_replays"))
+    async def _forget(self) -> bool:
+        """What is kept for a time: answers to repeated requests, and addresses that keys were used from."""
+        async with self.postgres.connection() as connection:
+            for name in ("forget_replays", "forget_addresses"):
+                await connection.execute(query(name))
         return False
 
     async def _beat(self) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from keyfold.cli.embedded.binaries import EmbeddedError
+from keyfold.cli.embedded.nats import LOGINS
 
 _MARKER = "keyfold-data.json"
 _LOCK = "lock"
@@ -113,15 +114,17 @@ class Folder:
             (self.path / name).unlink()
 
     def secrets(self) -> dict[str, str]:
-        """The pepper and the passwords of NATS, made up once. Without this pepper no key of the folder is valid."""
+        """The pepper, without which no key of the folder is valid, and the passwords of NATS; each is made up once."""
         found = self.read("secrets.json")
         if not found:
             if (self.path / "postgres").exists():
                 raise EmbeddedError(
                     f"{self.path / 'secrets.json'} is lost, and with it every key: restore it, or --reset."
                 )
-            found = {name: secrets.token_urlsafe(32) for name in ("api", "worker")}
-            found["pepper"] = base64.b64encode(secrets.token_bytes(32)).decode()
+            found = {"pepper": base64.b64encode(secrets.token_bytes(32)).decode()}
+        missing = {name: secrets.token_urlsafe(32) for name in LOGINS if name not in found}
+        if missing:
+            found |= missing
             self.write("secrets.json", found)
         return found
 

@@ -1,4 +1,4 @@
-"""nats-server as a child process: on the loopback interface, with two logins that may do no more than they need."""
+"""nats-server as a child process: on the loopback interface, with logins that may do no more than they need."""
 
 import json
 import os
@@ -8,18 +8,20 @@ import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from keyfold.cli.embedded.binaries import EmbeddedError, nats_binary
 from keyfold.cli.embedded.child import Child, tail, until
 
-_PERMISSIONS = {
-    "api": {"publish": ["keyfold.>"], "subscribe": ["keyfold.>", "_INBOX.>"]},
+_PERMISSIONS: dict[str, dict[str, Any]] = {
+    "api": {"publish": ["keyfold.>"], "subscribe": ["keyfold.>", "_INBOX.>"], "allow_responses": True},
     "worker": {
         "publish": ["keyfold.>", "lc.>", "$JS.API.>", "$JS.ACK.>"],
         "subscribe": ["keyfold.>", "_INBOX.>"],
     },
+    "gateway": {"publish": ["keyfold.verify"], "subscribe": ["_INBOX.>"]},
 }
+LOGINS = tuple(_PERMISSIONS)
 
 
 class NatsLogin(NamedTuple):
@@ -48,9 +50,10 @@ class Nats:
         self.folder = folder.resolve()
         self.port = port
         self.durable = durable
-        passwords = passwords or {user: secrets.token_urlsafe(32) for user in _PERMISSIONS}
+        passwords = passwords or {user: secrets.token_urlsafe(32) for user in LOGINS}
         self.api = NatsLogin("api", passwords["api"])
         self.worker = NatsLogin("worker", passwords["worker"])
+        self.gateway = NatsLogin("gateway", passwords["gateway"])
         self.child = Child(
             "NATS",
             log=log or self.folder.with_suffix(".log"),
@@ -95,10 +98,7 @@ class Nats:
 
     def configuration(self) -> str:
         """The configuration file. JSON strings and objects are valid in NATS's own format."""
-        users = [
-            {"user": login.user, "password": login.password, "permissions": _PERMISSIONS[login.user]}
-            for login in (self.api, self.worker)
-        ]
+        core = [_user(login) for login in (self.api, self.worker)]
         store = {"store_dir": str(self.folder), "sync_interval": "always" if self.durable else "2m"}
         return f"""\
 server_name: keyfold
@@ -106,7 +106,15 @@ listen: "127.0.0.1:{self.port}"
 ports_file_dir: {json.dumps(str(self.folder))}
 jetstream: {json.dumps(store)}
 accounts: {{
-  CORE: {{ jetstream: enabled, users: {json.dumps(users)} }}
+  CORE: {{
+    jetstream: enabled
+    users: {json.dumps(core)}
+    exports: [{{ service: "keyfold.verify", accounts: ["GATEWAY"] }}]
+  }}
+  GATEWAY: {{
+    users: {json.dumps([_user(self.gateway)])}
+    imports: [{{ service: {{ account: "CORE", subject: "keyfold.verify" }} }}]
+  }}
   SYS: {{}}
 }}
 system_account: SYS
@@ -115,6 +123,10 @@ system_account: SYS
     def _ready(self) -> bool:
         """It writes this file when it listens. (A port that answers could be somebody else's.)"""
         return self.child.alive and any(self.folder.glob("*.ports"))
+
+
+def _user(login: NatsLogin) -> dict[str, Any]:
+    return {"user": login.user, "password": login.password, "permissions": _PERMISSIONS[login.user]}
 
 
 def free_port(wanted: int = 0, *, host: str = "127.0.0.1") -> int:

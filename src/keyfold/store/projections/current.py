@@ -1,34 +1,70 @@
 """Current state: what each stream comes to, folded by the same code as a single read, with columns for lists."""
 
+from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import asyncpg
 import msgspec
 
-from keyfold.domain.aggregates import INTEGRATION, KEY, LINK, PARTNER, Aggregate, aggregate_of, fold
+from keyfold.domain.aggregates import INTEGRATION, KEY, LINK, PARTNER, ROLE, Aggregate, aggregate_of, fold
 from keyfold.domain.record import encode
+from keyfold.domain.schedule import due_at
 from keyfold.store.projections.projection import Positioned, UnappliableError
 
 
-class Table(NamedTuple):
-    """`indexed` are the attributes of the state that have a column of their own beside it."""
+class Column(NamedTuple):
+    """One that stands beside the state, for lists. `changes` says whether an event can change it."""
 
     name: str
+    value: Callable[[Any], object]
+    type: str = "text"
+    changes: bool = False
+
+
+class Table(NamedTuple):
+    name: str
     aggregate: Aggregate[Any]
-    indexed: tuple[str, ...]
+    columns: tuple[Column, ...]
 
     @property
-    def columns(self) -> tuple[str, ...]:
-        return ("id", *self.indexed, "version", "state")
+    def changing(self) -> tuple[Column, ...]:
+        return tuple(column for column in self.columns if column.changes)
 
 
+def _fixed(*names: str) -> tuple[Column, ...]:
+    return tuple(Column(name, attrgetter(name)) for name in names)
+
+
+_STATUS = Column("status", attrgetter("status"), changes=True)
+_KEY_COLUMNS = (
+    Column("parent_id", attrgetter("parent_id"), changes=True),
+    Column("role", attrgetter("document.role"), changes=True),
+    Column("tags", lambda key: "\n".join(("", *key.document.tags, "")), changes=True),
+    Column("not_before", attrgetter("document.not_before"), "timestamptz", changes=True),
+    Column("expires_at", attrgetter("expires_at"), "timestamptz", changes=True),
+    Column("retires_at", attrgetter("retires_at"), "timestamptz", changes=True),
+    Column("rotated", lambda key: key.succession is not None, "boolean", changes=True),
+    Column("issued_at", attrgetter("issued_at"), "timestamptz"),
+    Column("idle_seconds", attrgetter("upkeep.idle_seconds"), "integer"),
+    Column("due_at", due_at, "timestamptz", changes=True),
+)
 TABLES = {
     each.aggregate.prefix: each
     for each in (
-        Table("integrations", INTEGRATION, ("workspace_id", "status")),
-        Table("partners", PARTNER, ("workspace_id", "integration_id", "status")),
-        Table("links", LINK, ("workspace_id", "integration_id", "partner_id", "status")),
-        Table("keys", KEY, ("workspace_id", "integration_id", "partner_id", "kind", "environment", "status")),
+        Table("integrations", INTEGRATION, (*_fixed("workspace_id"), _STATUS)),
+        Table("partners", PARTNER, (*_fixed("workspace_id", "integration_id"), _STATUS)),
+        Table("links", LINK, (*_fixed("workspace_id", "integration_id", "partner_id"), _STATUS)),
+        Table(
+            "keys",
+            KEY,
+            (
+                *_fixed("workspace_id", "integration_id", "partner_id", "kind", "environment"),
+                _STATUS,
+                *_KEY_COLUMNS,
+            ),
+        ),
+        Table("roles", ROLE, (*_fixed("workspace_id"), _STATUS)),
     )
 }
 
@@ -83,22 +119,29 @@ async def _load(connection: asyncpg.Connection, table: Table, streams: list[str]
 
 async def _insert(connection: asyncpg.Connection, table: Table, rows: dict[str, Row]) -> None:
     if rows:
-        records = [_columns(table, stream, row) for stream, row in rows.items()]
-        await connection.copy_records_to_table(table.name, records=records, columns=table.columns)
+        records = [
+            (stream, *[column.value(row.state) for column in table.columns], row.version, encode(row.state).decode())
+            for stream, row in rows.items()
+        ]
+        names = ("id", *[column.name for column in table.columns], "version", "state")
+        await connection.copy_records_to_table(table.name, records=records, columns=names)
 
 
 async def _update(connection: asyncpg.Connection, table: Table, rows: dict[str, Row]) -> None:
-    """Only what an event can change: the version, the status and the state."""
-    if rows:
-        changed = [(stream, row.version, row.state.status, encode(row.state).decode()) for stream, row in rows.items()]
-        await connection.execute(
-            f"UPDATE {table.name} SET version = u.version, status = u.status, state = u.state::json "  # noqa: S608
-            "FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[]) AS u (id, version, status, state) "
-            f"WHERE {table.name}.id = u.id",
-            *([*column] for column in zip(*changed, strict=True)),
-        )
-
-
-def _columns(table: Table, stream: str, row: Row) -> tuple[object, ...]:
-    indexed = (getattr(row.state, name) for name in table.indexed)
-    return (stream, *indexed, row.version, encode(row.state).decode())
+    """Only what an event can change, of all rows in one statement."""
+    if not rows:
+        return
+    changing = table.changing
+    names = [column.name for column in changing]
+    types = [column.type for column in changing]
+    sets = ", ".join(f"{name} = u.{name}" for name in (*names, "version"))
+    arrays = ", ".join(f"${n}::{each}[]" for n, each in enumerate(("text", *types, "integer", "text"), 1))
+    changed = [
+        (stream, *[column.value(row.state) for column in changing], row.version, encode(row.state).decode())
+        for stream, row in rows.items()
+    ]
+    await connection.execute(
+        f"UPDATE {table.name} SET {sets}, state = u.state::json "  # noqa: S608  # our own names
+        f"FROM unnest({arrays}) AS u (id, {', '.join(names)}, version, state) WHERE {table.name}.id = u.id",
+        *([*column] for column in zip(*changed, strict=True)),
+    )

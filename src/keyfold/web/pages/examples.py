@@ -2,13 +2,23 @@
 
 from typing import Any
 
-from keyfold.web.v1.common import Body, WithReason
-from keyfold.web.v1.integrations import IntegrationBody
-from keyfold.web.v1.keys import KeyBody, VerifyBody
+import msgspec
+
+from keyfold.app.verdicts import VerifyBody
+from keyfold.web.v1.bulk import BulkBody
+from keyfold.web.v1.common import WithReason
+from keyfold.web.v1.compromise import CompromiseBody
+from keyfold.web.v1.explaining import ExplainBody
+from keyfold.web.v1.integrations import IntegrationBody, IntegrationPatch
+from keyfold.web.v1.key_bodies import DelegateBody, KeyBody, KeyPatch
+from keyfold.web.v1.key_life import ReinstateBody, RotateBody
 from keyfold.web.v1.onboarding import TokenBody
 from keyfold.web.v1.partners import InvitationBody
+from keyfold.web.v1.promotion import PromoteBody
+from keyfold.web.v1.roles import RoleBody, RolePatch
+from keyfold.web.v1.workspace import WorkspacePatch
 
-EXAMPLES: dict[type[Body], dict[str, Any]] = {
+EXAMPLES: dict[type[msgspec.Struct], dict[str, Any]] = {
     InvitationBody: {
         "appName": "Order sync",
         "appDescription": "Keeps our warehouse informed of new orders.",
@@ -27,7 +37,35 @@ EXAMPLES: dict[type[Body], dict[str, Any]] = {
         },
         "linkLifetimeSeconds": 3600,
     },
+    IntegrationPatch: {"environments": {"prod": {"policy": {"rotationSeconds": 7776000}}}},
+    DelegateBody: {
+        "name": "Warehouse contractor",
+        "permitted": ["receive"],
+        "options": {"receive": {"topics": ["app/fulfillment/shipped"]}},
+        "sourceNetworks": ["192.0.2.0/24"],
+        "expiresAt": "2027-06-30T00:00:00Z",
+    },
+    KeyPatch: {"purpose": "Nightly export", "tags": ["export"], "options": {"send": {"topics": ["app/order/created"]}}},
+    RotateBody: {"overlapSeconds": 86400, "overlapStarts": "first-use"},
+    ReinstateBody: {},
+    BulkBody: {
+        "action": "revoke",
+        "filter": {"partnerId": "prt_…", "environment": "dev", "tag": "contractor"},
+        "reason": "The contract has ended.",
+        "dryRun": True,
+    },
+    RoleBody: {"name": "Rotation robot", "permissions": ["keys:read", "keys:rotate"]},
+    RolePatch: {"permissions": ["keys:read", "keys:rotate", "keys:suspend"]},
+    WorkspacePatch: {"rate": {"requests": 6000, "seconds": 60}},
     KeyBody: {"kind": "account", "name": "Nightly audit", "role": "auditor"},
     VerifyBody: {"key": "kf_prod_…", "action": "send", "topic": "app/order/created"},
+    ExplainBody: {
+        "keyId": "key_01jz8n3v5tf9qa4x2m7c6b0d1e",
+        "action": "send",
+        "topic": "app/order/created",
+        "at": "2026-03-01T12:00:00Z",
+    },
+    CompromiseBody: {"reason": "It was found in a public repository.", "replace": True},
+    PromoteBody: {"toKeyId": "key_01jz8n3v5tf9qa4x2m7c6b0d1e", "dryRun": True},
     WithReason: {"reason": "The laptop that held it was lost."},
 }

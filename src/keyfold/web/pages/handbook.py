@@ -13,7 +13,18 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markupsafe import Markup
 
-PAGES = ("index", "quickstart", "partner-guide", "api", "errors", "events", "operations", "architecture")
+PAGES = (
+    "index",
+    "quickstart",
+    "partner-guide",
+    "keys",
+    "api",
+    "permissions",
+    "errors",
+    "events",
+    "operations",
+    "architecture",
+)
 """In the order of the navigation."""
 
 _LINK = re.compile(r"(?P<page>[a-z-]+)\.md(?P<anchor>#.*)?")

@@ -14,31 +14,14 @@ from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
-from keyfold.domain.link import LinkUnknown
-from keyfold.domain.refusals import Refusal
-from keyfold.web import problems
-from keyfold.web.auth import PUBLIC
+from keyfold.web.auth import MERGE_PATCH, PUBLIC
+from keyfold.web.pages.errors import UNKNOWN_LINK, problem_responses, problem_schemas
 from keyfold.web.pages.examples import EXAMPLES
-from keyfold.web.v1.common import POSITION, Body
+from keyfold.web.v1.common import POSITION
 
 Json = dict[str, Any]
 
 _GENERIC = re.compile(r"_keyfold\.[a-z0-9_.]+\.([A-Za-z]+)_")
-_TITLES = {
-    400: "The request is not valid",
-    401: "A valid access key is needed",
-    403: "The key lacks a permission",
-    404: "Not found",
-    409: "In conflict with the state of things",
-    410: "The link is over",
-    413: "The request is too large",
-    415: "The content type is not supported",
-    422: "The request can't be carried out as it is",
-    503: "Temporarily unavailable",
-}
-_UNKNOWN_LINK = "ProblemUnknownLink"
-_FROM_THE_EDGE = {400: {"invalid-json"}, 413: {"body-too-large"}}
-"""Codes that no refusal has, since the request never came as far as that."""
 
 
 class Route(NamedTuple):
@@ -61,10 +44,15 @@ class Route(NamedTuple):
         return self.handler.status_code == 201
 
     @property
-    def body(self) -> type[Body] | None:
+    def shows_version(self) -> bool:
+        """Whether it reads one thing that can be changed."""
+        return self.method == "get" and self.path.endswith(("_id}", "/self", "/workspace"))
+
+    @property
+    def body(self) -> type[msgspec.Struct] | None:
         field = self.handler.parsed_fn_signature.parameters.get("data")
         inner = field.inner_types[0].annotation if field and field.inner_types else field and field.annotation
-        return inner if isinstance(inner, type) and issubclass(inner, Body) else None
+        return inner if isinstance(inner, type) and issubclass(inner, msgspec.Struct) else None
 
 
 def document(app: Litestar) -> Json:
@@ -72,11 +60,11 @@ def document(app: Litestar) -> Json:
     encoded = msgspec.json.encode(app.openapi_schema.to_schema())
     described: Json = _without_ellipses(msgspec.json.decode(_GENERIC.sub(r"_\1", encoded.decode())))
     components = described["components"]
-    components["schemas"] |= _problem_schemas()
-    components["responses"] = _problem_responses()
+    components["schemas"] |= problem_schemas()
+    components["responses"] = problem_responses()
     for at in _routes(app):
         _complete(described["paths"][at.path][at.method], at, components["schemas"])
-    described["paths"] = {_camel_path(path): item for path, item in described["paths"].items()}
+    described["paths"] = {camel_path(path): item for path, item in described["paths"].items()}
     return described
 
 
@@ -99,22 +87,27 @@ def _complete(operation: Json, at: Route, schemas: Json) -> None:
         parameter["name"] = _camel(parameter["name"])
     if at.creates:
         operation.setdefault("parameters", []).append(_idempotency_key())
+    if at.method == "patch":
+        operation.setdefault("parameters", []).append(_if_match())
     if at.body is not None:
-        _complete_body(operation, at.body, schemas)
+        _complete_body(operation, at, at.body, schemas)
     success = {status: answer for status, answer in operation["responses"].items() if status < "300"}
     for answer in success.values():
         answer["description"] = "Done" if at.method != "get" else "As it is now"
-        if _writes(at):
-            answer["headers"] = {POSITION: _position_header()}
+        if headers := _headers(at):
+            answer["headers"] = headers
     problems_of = {
-        status: _UNKNOWN_LINK if status == 404 and at.is_of_link else f"Problem{status}" for status in _problems(at)
+        status: UNKNOWN_LINK if status == 404 and at.is_of_link else f"Problem{status}" for status in _problems(at)
     }
     refused = {str(status): {"$ref": f"#/components/responses/{name}"} for status, name in problems_of.items()}
     operation["responses"] = {**success, **refused}
 
 
-def _complete_body(operation: Json, body: type[Body], schemas: Json) -> None:
-    operation["requestBody"]["content"]["application/json"]["example"] = EXAMPLES[body]
+def _complete_body(operation: Json, at: Route, body: type[msgspec.Struct], schemas: Json) -> None:
+    content = operation["requestBody"]["content"]
+    content["application/json"]["example"] = EXAMPLES[body]
+    if at.method == "patch":
+        content[MERGE_PATCH] = content["application/json"]
     schemas[body.__name__]["description"] = inspect.getdoc(body) or ""
     names = {body.__name__}
     while names:  # an unknown field is refused on every level that is ours
@@ -134,60 +127,30 @@ def _problems(at: Route) -> Iterator[int]:
     if at.permission != PUBLIC or is_portal:
         yield 401
     if at.permission != PUBLIC:
-        yield 403
+        yield from (403, 429)
     if not is_portal:
         yield 404
     if _writes(at):
         yield 409
     if at.is_of_link or at.path.endswith("/withdraw"):
         yield 410
-    if at.method == "post":
+    if at.method in ("post", "patch"):
         yield from (413, 415)
+    if at.method == "patch":
+        yield from (412, 422, 428)
     if at.creates:
         yield 422
     yield 503
 
 
 def _writes(at: Route) -> bool:
-    return at.method != "get" and not at.path.endswith(("/verify", "/preview"))
+    return at.method != "get" and not at.path.endswith(("/verify", "/explain", "/preview"))
 
 
-def _problem_schemas() -> Json:
-    _, schemas = msgspec.json.schema_components([problems.Problem], ref_template="#/components/schemas/{name}")
-    schemas["Problem"]["description"] = "RFC 9457. `type` is the address of the section of /docs/errors on this `code`."
-    return schemas
-
-
-def _problem_responses() -> Json:
-    """One for each status, and one for those routes where there is but one thing that can be unknown."""
-    unknown = {LinkUnknown.code}
-    responses = {f"Problem{status}": _problem_response(status, codes_of(status) - unknown) for status in _TITLES}
-    return {**responses, _UNKNOWN_LINK: _problem_response(404, unknown)}
-
-
-def _problem_response(status: int, codes: set[str]) -> Json:
-    named = ", ".join(f"`{code}`" for code in sorted(codes))
-    response: Json = {
-        "description": f"{_TITLES[status]}: {named}",
-        "content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    }
-    if status == 401:
-        response["headers"] = {"WWW-Authenticate": {"schema": {"type": "string"}}}
-    if status == 503:
-        response["headers"] = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
-    return response
-
-
-def codes_of(status: int) -> set[str]:
-    """Every code that comes with a status."""
-    return _FROM_THE_EDGE.get(status, set()) | {refusal.code for refusal in refusals() if refusal.status == status}
-
-
-def refusals(kind: type[Refusal] = Refusal) -> Iterator[type[Refusal]]:
-    """Every refusal there is."""
-    for each in kind.__subclasses__():
-        yield each
-        yield from refusals(each)
+def _headers(at: Route) -> Json:
+    """The headers of an answer to a request that was done."""
+    headers = {POSITION: _position_header()} if _writes(at) else {}
+    return {**headers, "ETag": _version_header()} if at.shows_version else headers
 
 
 def _idempotency_key() -> Json:
@@ -198,6 +161,20 @@ def _idempotency_key() -> Json:
         "description": "The same request with the same key is done once, and gets the same answer for 24 hours.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
     }
+
+
+def _if_match() -> Json:
+    return {
+        "name": "If-Match",
+        "in": "header",
+        "required": True,
+        "description": "The `ETag` that the thing was read with: 412 if it has changed since, 428 without this header.",
+        "schema": {"type": "string"},
+    }
+
+
+def _version_header() -> Json:
+    return {"description": "The version, for `If-Match` of a change.", "schema": {"type": "string"}}
 
 
 def _position_header() -> Json:
@@ -230,5 +207,6 @@ def _camel(name: str) -> str:
     return head + "".join(each.capitalize() for each in rest)
 
 
-def _camel_path(path: str) -> str:
+def camel_path(path: str) -> str:
+    """A path as clients see it: `{key_id}` becomes `{keyId}`."""
     return re.sub(r"\{(\w+)\}", lambda match: "{" + _camel(match[1]) + "}", path)

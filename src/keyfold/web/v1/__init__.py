@@ -4,12 +4,20 @@ from litestar import Router
 
 from keyfold.web.auth import guard
 from keyfold.web.v1.audit import AuditController
+from keyfold.web.v1.bulk import BulkController
+from keyfold.web.v1.compromise import CompromiseController
+from keyfold.web.v1.explaining import ExplainingController
 from keyfold.web.v1.integrations import IntegrationController
+from keyfold.web.v1.key_life import KeyLifeController
 from keyfold.web.v1.keys import KeyController
 from keyfold.web.v1.links import LinkController
 from keyfold.web.v1.onboarding import OnboardingController
 from keyfold.web.v1.partners import ExternalController, PartnerController
 from keyfold.web.v1.portal import PortalController
+from keyfold.web.v1.promotion import PromotionController
+from keyfold.web.v1.roles import RoleController
+from keyfold.web.v1.verification import VerificationController
+from keyfold.web.v1.workspace import WorkspaceController
 
 router = Router(
     path="/api/v1",
@@ -21,6 +29,14 @@ router = Router(
         PartnerController,
         LinkController,
         KeyController,
+        KeyLifeController,
+        BulkController,
+        CompromiseController,
+        PromotionController,
+        VerificationController,
+        ExplainingController,
+        RoleController,
+        WorkspaceController,
         AuditController,
         PortalController,
     ],

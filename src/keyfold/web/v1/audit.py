@@ -1,12 +1,14 @@
 """The audit trail: who, what, on what, when, from where, by which request."""
 
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Controller, Request, get
 from litestar.params import FromQuery, QueryParameter
 
+from keyfold.app.access import FIELDS, Caller
 from keyfold.app.views import View
 from keyfold.domain.record import Actor
 from keyfold.domain.refusals import Invalid
@@ -20,6 +22,12 @@ from keyfold.web.v1.common import (
     ListEnvelope,
     MinPosition,
     PartnerFilter,
+    bounds_on,
+    utc,
+)
+
+_OF_ENVIRONMENTS = (
+    "EXISTS (SELECT FROM projections.keys WHERE keys.id = audit.key_id AND keys.environment = ANY ($?::text[]))"
 )
 
 
@@ -79,19 +87,24 @@ class AuditController(Controller):
         min_position: MinPosition = None,
         limit: Limit = 50,
     ) -> ListEnvelope[AuditView]:
-        """Newest first, or `order=asc` for the story as it went. `since` is included, `until` isn't."""
+        """Newest first, or `order=asc` for the story as it went. `since` is included, `until` isn't.
+
+        A key that is narrowed is shown what happened to the things that it is narrowed to, and nothing else.
+        """
         by, of = await caller(request), services(request)
+        bound = {"integration_id = $?": integration_id, "partner_id = $?": partner_id}
         if min_position:
-            await of.lists.include("audit", min_position)
+            for projection in ("audit", "current") if "environment" in by.bounds() else ("audit",):
+                await of.lists.include(projection, min_position)
         filters = {
-            "partner_id = $?": partner_id,
+            **bound,
+            **_within_bounds(by, bound),
             "key_id = $?": key_id,
-            "integration_id = $?": integration_id,
             "actor_id = $?": actor_id,
             "correlation_id = $?": correlation_id,
             "type = $?": type_,
-            "time >= $?": _utc("since", since),
-            "time < $?": _utc("until", until),
+            "time >= $?": utc("?since", since),
+            "time < $?": utc("?until", until),
             "position > $?": after_position,
             "position < $? ": before_position,
         }
@@ -101,16 +114,17 @@ class AuditController(Controller):
         return ListEnvelope([AuditView.of(each) for each in page.items], page.next_cursor)
 
 
+def _within_bounds(by: Caller, filters: Mapping[str, object]) -> dict[str, object]:
+    """What keeps the trail within what the caller sees. Raises `NotFound` for a filter that asks for more.
+
+    What isn't bound to what the caller is narrowed to, such as a role or an account key, isn't shown to it.
+    """
+    bounds = bounds_on({what: FIELDS[what] for what in ("integration", "partner")}, by, filters)
+    environments = by.bounds().get("environment")
+    return bounds if environments is None else {**bounds, _OF_ENVIRONMENTS: [*environments]}
+
+
 def _position(cursor: str | None) -> int | None:
     if cursor is not None and not (cursor.isdecimal() and len(cursor) < 19):
         raise Invalid("This is no cursor of this list.", ("?cursor", "Send `nextCursor` as it was given."))
     return None if cursor is None else int(cursor)
-
-
-def _utc(name: str, moment: datetime | None) -> datetime | None:
-    if moment is not None and moment.tzinfo is None:
-        raise Invalid("A time needs its offset.", (f"?{name}", "Such as 2026-03-01T12:00:00Z."))
-    try:
-        return None if moment is None else moment.astimezone(UTC)
-    except OverflowError:
-        raise Invalid("In UTC this time is in no calendar.", (f"?{name}", "The years are 1 to 9999.")) from None

@@ -1,16 +1,17 @@
 """What all controllers share: envelopes, limits of what clients send, and how lists are asked for."""
 
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 from litestar import Request, Response
 from litestar.params import QueryParameter
 
+from keyfold.app.access import BOUND_TO, FIELDS, Caller
 from keyfold.app.work import Answer
 from keyfold.domain import ids
-from keyfold.domain.aggregates import INTEGRATION, Aggregate
+from keyfold.domain.aggregates import Aggregate
 from keyfold.domain.limits import DESCRIPTION_LENGTH, NAME_LENGTH
 from keyfold.domain.refusals import Invalid, NotFound
 from keyfold.web.auth import caller, services
@@ -59,9 +60,11 @@ class WithReason(Body, frozen=True, kw_only=True):
     reason: Reason
 
 
-def answered(answer: Answer[Any], status: int = 200) -> Response[Any]:
-    """The answer to a command, with the position at which lists include it."""
+def answered(answer: Answer[Any], status: int = 200, *, of: str | None = None) -> Response[Any]:
+    """The answer to a command, with the position at which lists include it, and the `ETag` of what it changed."""
     headers = {POSITION: str(answer.position)}
+    if of is not None:
+        headers["ETag"] = etag(answer.versions[of])
     if answer.replayed:
         headers["Idempotency-Replayed"] = "true"
     return Response(Envelope(answer.view), status_code=status, headers=headers)
@@ -73,37 +76,75 @@ def secret(response: Response[Any]) -> Response[Any]:
     return response
 
 
+async def seen(request: Request[Any, Any, Any], aggregate: Aggregate[S], of: str) -> tuple[S, int]:
+    """One thing, folded from its own stream, and its version, if the caller may see it. Raises `NotFound`."""
+    if ids.is_id(aggregate.prefix, of):
+        loaded: Any = await services(request).journal.load(aggregate, of)
+        if loaded.state is not None and (await caller(request)).sees(loaded.state):
+            return loaded.state, loaded.version
+    raise NotFound.of(aggregate.word, of)
+
+
 async def shown(
     request: Request[Any, Any, Any], aggregate: Aggregate[S], view: Callable[[S, datetime], T], of: str
-) -> Envelope[T]:
-    """One thing, folded from its own stream, if the caller may see it. Raises `NotFound`."""
-    if ids.is_id(aggregate.prefix, of):
-        state: Any = (await services(request).journal.load(aggregate, of)).state
-        if state is not None and (await caller(request)).sees(state):
-            return Envelope(view(state, services(request).clock()))
-    raise NotFound.of(aggregate.word, of)
+) -> Response[Envelope[T]]:
+    """One thing that the caller may see, with its version as `ETag`. Raises `NotFound`."""
+    state, version = await seen(request, aggregate, of)
+    return Response(Envelope(view(state, services(request).clock())), headers={"ETag": etag(version)})
+
+
+def etag(version: int) -> str:
+    return f'"{version}"'
 
 
 async def listed(
     request: Request[Any, Any, Any],
     aggregate: Aggregate[S],
     view: Callable[[S, datetime], T],
-    filters: dict[str, str | None],
+    filters: Mapping[str, object],
     *,
     status: str | None,
     cursor: str | None,
     min_position: int | None,
     limit: int,
 ) -> ListEnvelope[T]:
-    """A page of what the caller sees of one kind of thing, newest first. `filters` are columns and their values."""
+    """A page of what the caller sees of one kind of thing, newest first. `filters` are conditions and arguments."""
     if cursor is not None and not ids.is_id(aggregate.prefix, cursor):
         raise Invalid("This is no cursor of this list.", ("?cursor", "Send `nextCursor` as it was given."))
     by, of = await caller(request), services(request)
-    narrowed = by.narrowed(filters, column="id" if aggregate is INTEGRATION else "integration_id")
+    filters = {**filters, **within_bounds(by, aggregate, filters)}
     if min_position:
         await of.lists.include("current", min_position)
     now = of.clock()
     page = await of.lists.page(
-        aggregate.prefix, by.workspace_id, narrowed, status=status, now=now, cursor=cursor, limit=limit
+        aggregate.prefix, by.workspace_id, filters, status=status, now=now, cursor=cursor, limit=limit
     )
     return ListEnvelope([view(each, now) for each in page.items], page.next_cursor)
+
+
+def within_bounds(by: Caller, aggregate: Aggregate[Any], filters: Mapping[str, object]) -> dict[str, object]:
+    """What keeps a list within what the caller sees. Raises `NotFound` for a filter that asks for more."""
+    bound_to = BOUND_TO.get(aggregate.prefix, ())
+    return bounds_on({what: "id" if what == aggregate.word else FIELDS[what] for what in bound_to}, by, filters)
+
+
+def bounds_on(columns: Mapping[str, str], by: Caller, filters: Mapping[str, object]) -> dict[str, object]:
+    """The same where it is known which column has what a thing is bound to."""
+    bounds: dict[str, object] = {}
+    for what, within in by.bounds().items():
+        if what in columns:
+            asked = filters.get(f"{columns[what]} = $?")
+            if asked is not None and asked not in within:
+                raise NotFound.of(what, str(asked))
+            bounds[f"{columns[what]} = ANY ($?::text[])"] = [*within]
+    return bounds
+
+
+def utc(place: str, moment: datetime | None) -> datetime | None:
+    """The same moment in UTC. Raises `Invalid`, naming the place, for one without an offset or outside the calendar."""
+    if moment is not None and moment.tzinfo is None:
+        raise Invalid("A time needs its offset.", (place, "Such as 2026-03-01T12:00:00Z."))
+    try:
+        return None if moment is None else moment.astimezone(UTC)
+    except OverflowError:
+        raise Invalid("In UTC this time is in no calendar.", (place, "The years are 1 to 9999.")) from None

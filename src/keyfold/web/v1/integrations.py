@@ -1,16 +1,18 @@
 """Integrations: what a workspace offers to partners."""
 
-from datetime import timedelta
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Controller, Request, Response, get, post
+from litestar import Controller, Request, Response, get, patch, post
 from litestar.params import FromPath, JSONBody
+from msgspec import UNSET, UnsetType
 
 from keyfold.app.views import IntegrationView
 from keyfold.domain.aggregates import INTEGRATION
-from keyfold.domain.integration import LINK_LIFETIME, LINK_LIFETIME_RANGE, NewIntegration, Presentation
-from keyfold.domain.permissions import ENVIRONMENTS, Action, Environment, Options, Rule, Topics
+from keyfold.domain.integration import LINK_LIFETIME, LINK_LIFETIME_RANGE, Integration, Presentation, Terms
+from keyfold.domain.permissions import ENVIRONMENTS, Environment
+from keyfold.domain.policy import KeyPolicy, Offer
+from keyfold.domain.rule import EVENT_ACTIONS, Action, Options, Rule
 from keyfold.web.auth import caller, services
 from keyfold.web.v1.common import (
     Body,
@@ -25,30 +27,26 @@ from keyfold.web.v1.common import (
     listed,
     shown,
 )
+from keyfold.web.v1.key_bodies import OptionsBody
+from keyfold.web.v1.patching import patched
 
+Req = Request[Any, Any, Any]
 _SHORTEST, _LONGEST = (int(each.total_seconds()) for each in LINK_LIFETIME_RANGE)
 LinkLifetime = Annotated[int, msgspec.Meta(ge=_SHORTEST, le=_LONGEST)]
-Pattern = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+Color = Annotated[str, msgspec.Meta(pattern="^#[0-9a-fA-F]{6}$")]
+Icon = Annotated[str, msgspec.Meta(max_length=16384, pattern="^(https://|data:image/)")]
 
 
-class TopicsBody(Body, frozen=True, kw_only=True):
-    topics: Annotated[tuple[Pattern, ...], msgspec.Meta(min_length=1, max_length=100)] = ("**",)
+class OfferBody(Body, frozen=True, kw_only=True):
+    """The most that a partner's key may do in one environment, and the policy that it lives by."""
 
-
-class OptionsBody(Body, frozen=True, kw_only=True):
-    send: TopicsBody = TopicsBody()
-    receive: TopicsBody = TopicsBody()
-
-
-class RuleBody(Body, frozen=True, kw_only=True):
-    """The most that a partner's key may do in one environment."""
-
-    permitted: tuple[Action, ...] = ("send", "receive")
+    permitted: tuple[Action, ...] = EVENT_ACTIONS
     options: OptionsBody = OptionsBody()
+    policy: KeyPolicy = KeyPolicy()
 
-    def rule(self) -> Rule:
-        send, receive = Topics(self.options.send.topics), Topics(self.options.receive.topics)
-        return Rule(tuple(dict.fromkeys(self.permitted)), Options(send=send, receive=receive))
+    def offer(self) -> Offer:
+        rule = Rule(self.permitted).with_asked(self.permitted, self.options.asked())
+        return Offer(rule.permitted, rule.options, self.policy)
 
 
 class IntegrationBody(Body, frozen=True, kw_only=True):
@@ -56,13 +54,74 @@ class IntegrationBody(Body, frozen=True, kw_only=True):
 
     name: Name
     description: Description = ""
-    color: Annotated[str, msgspec.Meta(pattern="^#[0-9a-fA-F]{6}$")] = "#2f6fed"
-    icon: Annotated[str, msgspec.Meta(max_length=16384, pattern="^(https://|data:image/)")] | None = None
-    environments: dict[Environment, RuleBody] = msgspec.field(
-        default_factory=lambda: {each: RuleBody() for each in ENVIRONMENTS}
+    color: Color = "#2f6fed"
+    icon: Icon | None = None
+    environments: dict[Environment, OfferBody] = msgspec.field(
+        default_factory=lambda: {each: OfferBody() for each in ENVIRONMENTS}
     )
     link_lifetime_seconds: LinkLifetime = int(LINK_LIFETIME.total_seconds())
-    key_lifetime_seconds: Annotated[int, msgspec.Meta(ge=60, le=10 * 366 * 86400)] | None = None
+
+    def terms(self) -> Terms:
+        return Terms(
+            name=self.name,
+            presentation=Presentation(self.description, self.color, self.icon),
+            environments={environment: body.offer() for environment, body in self.environments.items()},
+            link_lifetime_seconds=self.link_lifetime_seconds,
+        )
+
+
+class IntegrationPatch(Body, frozen=True, kw_only=True):
+    """A merge patch (RFC 7396): what is left out stays, `null` takes away."""
+
+    name: Name | UnsetType = UNSET
+    description: Description | UnsetType | None = UNSET
+    color: Color | UnsetType | None = UNSET
+    icon: Icon | UnsetType | None = UNSET
+    environments: dict[Environment, dict[str, Any] | None] | UnsetType = UNSET
+    link_lifetime_seconds: LinkLifetime | UnsetType = UNSET
+
+
+class IntegrationDocument(Body, frozen=True, kw_only=True):
+    """The whole, as a patch is merged into it."""
+
+    name: Name
+    description: Description = ""
+    color: Color = "#2f6fed"
+    icon: Icon | None = None
+    environments: dict[Environment, "OfferDocument"]
+    link_lifetime_seconds: LinkLifetime
+
+    @classmethod
+    def of(cls, integration: Integration) -> "IntegrationDocument":
+        terms = integration.terms
+        return cls(
+            name=terms.name,
+            description=terms.presentation.description,
+            color=terms.presentation.color,
+            icon=terms.presentation.icon,
+            environments={
+                each: OfferDocument(permitted=offer.permitted, options=offer.options, policy=offer.policy)
+                for each, offer in terms.environments.items()
+            },
+            link_lifetime_seconds=terms.link_lifetime_seconds,
+        )
+
+    def terms(self) -> Terms:
+        return Terms(
+            name=self.name,
+            presentation=Presentation(self.description, self.color, self.icon),
+            environments={
+                each: Offer(tuple(dict.fromkeys(offer.permitted)), offer.options, offer.policy)
+                for each, offer in self.environments.items()
+            },
+            link_lifetime_seconds=self.link_lifetime_seconds,
+        )
+
+
+class OfferDocument(Body, frozen=True, kw_only=True):
+    permitted: tuple[Action, ...] = EVENT_ACTIONS
+    options: Options = Options()
+    policy: KeyPolicy = KeyPolicy()
 
 
 class IntegrationController(Controller):
@@ -70,24 +129,14 @@ class IntegrationController(Controller):
     tags = ("Integrations",)
 
     @post("/", opt={"permission": "integrations:create"}, summary="Create an integration")
-    async def create(
-        self, request: Request[Any, Any, Any], data: JSONBody[IntegrationBody]
-    ) -> Response[Envelope[IntegrationView]]:
-        lifetime = data.key_lifetime_seconds
-        wanted = NewIntegration(
-            name=data.name,
-            presentation=Presentation(data.description, data.color, data.icon),
-            rules={environment: body.rule() for environment, body in data.environments.items()},
-            link_lifetime=timedelta(seconds=data.link_lifetime_seconds),
-            key_lifetime=None if lifetime is None else timedelta(seconds=lifetime),
-        )
+    async def create(self, request: Req, data: JSONBody[IntegrationBody]) -> Response[Envelope[IntegrationView]]:
         by = await caller(request, creates=True)
-        return answered(await services(request).integrations.create(by, wanted), 201)
+        return answered(await services(request).integrations.create(by, data.terms()), 201)
 
     @get("/", opt={"permission": "integrations:read"}, summary="List integrations")
     async def integrations(
         self,
-        request: Request[Any, Any, Any],
+        request: Req,
         cursor: CursorParameter = None,
         min_position: MinPosition = None,
         limit: Limit = 50,
@@ -105,7 +154,17 @@ class IntegrationController(Controller):
         )
 
     @get("/{integration_id:str}", opt={"permission": "integrations:read"}, summary="Read an integration")
-    async def integration(
-        self, request: Request[Any, Any, Any], integration_id: FromPath[str]
-    ) -> Envelope[IntegrationView]:
+    async def integration(self, request: Req, integration_id: FromPath[str]) -> Response[Envelope[IntegrationView]]:
+        """With its version as `ETag`, for a change."""
         return await shown(request, INTEGRATION, IntegrationView.of, integration_id)
+
+    @patch("/{integration_id:str}", opt={"permission": "integrations:change"}, summary="Change an integration")
+    async def change(
+        self, request: Req, integration_id: FromPath[str], data: JSONBody[IntegrationPatch]
+    ) -> Response[Envelope[IntegrationView]]:
+        """A merge patch (RFC 7396) with the header `If-Match`. A smaller rule is in force for every key at once; new
+        lifetimes and rotations are for keys that are issued from now on."""
+        whole, version = await patched(request, INTEGRATION, integration_id, data, IntegrationDocument.of)
+        by = await caller(request)
+        answer = await services(request).integrations.change(by, integration_id, whole.terms(), version=version)
+        return answered(answer, of=integration_id)

@@ -1,82 +1,53 @@
-"""Access keys: issued, listed, revoked, verified."""
+"""Access keys: issued, handed on in part, listed, read, changed."""
 
-from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from litestar import Controller, Request, Response, get, post
+from litestar import Controller, Request, Response, get, patch, post
 from litestar.params import FromPath, FromQuery, JSONBody
 
-from keyfold.app.keys import NewKey
-from keyfold.app.views import IssuedKeyView, KeyView, VerificationView
+from keyfold.app.usage import KeyUsage
+from keyfold.app.views import IssuedKeyView, KeyView
 from keyfold.domain.aggregates import KEY
-from keyfold.domain.key import KeyKind, KeyStatus
-from keyfold.domain.permissions import Action, Environment, Role
-from keyfold.domain.refusals import Invalid
-from keyfold.domain.topics import is_topic
-from keyfold.metrics import VERIFICATIONS
-from keyfold.web.auth import caller, services
+from keyfold.domain.key_events import KeyKind
+from keyfold.domain.key_state import KeyStatus
+from keyfold.domain.permissions import Environment
+from keyfold.store.key_filter import KeyFilter
+from keyfold.web.auth import SELF, caller, services
 from keyfold.web.v1.common import (
-    Body,
     CursorParameter,
     Envelope,
     IntegrationFilter,
     Limit,
     ListEnvelope,
     MinPosition,
-    Name,
     PartnerFilter,
-    WithReason,
     answered,
+    etag,
     listed,
     secret,
-    shown,
+    seen,
+    utc,
 )
-from keyfold.web.v1.integrations import TopicsBody
+from keyfold.web.v1.key_bodies import DelegateBody, KeyBody, KeyDocumentBody, KeyPatch
+from keyfold.web.v1.key_search import (
+    ActionFilter,
+    ExpiresWithin,
+    IdleDays,
+    IssuedBefore,
+    NamePart,
+    OverWideDays,
+    ParentFilter,
+    RoleFilter,
+    RotationDueWithin,
+    TagFilter,
+    TopicFilter,
+    permitted,
+    question,
+)
+from keyfold.web.v1.patching import patched
 
-Moment = Annotated[datetime, msgspec.Meta(tz=True)]
-
-
-class NarrowerOptions(Body, frozen=True, kw_only=True):
-    """Topics to narrow an action to; an action that is left out keeps all that the rule gives."""
-
-    send: TopicsBody | None = None
-    receive: TopicsBody | None = None
-
-
-class KeyBody(Body, frozen=True, kw_only=True):
-    """An account key needs `role`, an integration key `integrationId`, a service key `partnerId` and `environment`.
-
-    A service key may have `permitted` and `options`, to get less than its integration's rule gives.
-    """
-
-    kind: KeyKind
-    name: Name
-    role: Role | None = None
-    integration_id: str | None = None
-    partner_id: str | None = None
-    environment: Environment | None = None
-    permitted: tuple[Action, ...] | None = None
-    options: NarrowerOptions = NarrowerOptions()
-    not_before: Moment | None = None
-    expires_at: Moment | None = None
-
-    def new_key(self) -> NewKey:
-        fields = {name: getattr(self, name) for name in self.__struct_fields__ if name != "options"}
-        asked = {"send": self.options.send, "receive": self.options.receive}
-        return NewKey(**fields, topics={action: body.topics for action, body in asked.items() if body})  # type: ignore[misc]
-
-
-class VerifyBody(Body, frozen=True, kw_only=True):
-    """`address` is that of whoever showed the key; no key is narrowed to networks yet."""
-
-    key: Annotated[str, msgspec.Meta(max_length=256)]
-    action: Action | None = None
-    topic: str | None = None
-    address: Annotated[str, msgspec.Meta(max_length=64)] | None = None
-
-    def __repr__(self) -> str:
-        return "VerifyBody(…)"
+Req = Request[Any, Any, Any]
 
 
 class KeyController(Controller):
@@ -84,9 +55,7 @@ class KeyController(Controller):
     tags = ("Keys",)
 
     @post("/", opt={"permission": "keys:issue"}, summary="Issue a key")
-    async def issue(
-        self, request: Request[Any, Any, Any], data: JSONBody[KeyBody]
-    ) -> Response[Envelope[IssuedKeyView]]:
+    async def issue(self, request: Req, data: JSONBody[KeyBody]) -> Response[Envelope[IssuedKeyView]]:
         """The `secret` is shown this once. A partner's key gets what its integration's rule gives, never more."""
         by = await caller(request, creates=True)
         return secret(answered(await services(request).keys.issue(by, data.new_key()), 201))
@@ -94,56 +63,117 @@ class KeyController(Controller):
     @get("/", opt={"permission": "keys:read"}, summary="List keys")
     async def keys(
         self,
-        request: Request[Any, Any, Any],
+        request: Req,
         status: FromQuery[KeyStatus | None] = None,
         kind: FromQuery[KeyKind | None] = None,
         environment: FromQuery[Environment | None] = None,
         integration_id: IntegrationFilter = None,
         partner_id: PartnerFilter = None,
+        parent_id: ParentFilter = None,
+        tag: TagFilter = None,
+        role: RoleFilter = None,
+        q: NamePart = None,
+        issued_before: IssuedBefore = None,
+        expires_within_days: ExpiresWithin = None,
+        rotation_due_within_days: RotationDueWithin = None,
+        idle_days: IdleDays = None,
+        over_wide_days: OverWideDays = None,
+        action: ActionFilter = None,
+        topic: TopicFilter = None,
         cursor: CursorParameter = None,
         min_position: MinPosition = None,
         limit: Limit = 50,
     ) -> ListEnvelope[KeyView]:
-        """Newest first. `status` is pending, active, expired or revoked."""
-        filters: dict[str, str | None] = {
-            "kind": kind,
-            "environment": environment,
-            "integration_id": integration_id,
-            "partner_id": partner_id,
-        }
-        return await listed(
-            request,
-            KEY,
-            KeyView.of,
-            filters,
-            status=status,
-            cursor=cursor,
-            min_position=min_position,
-            limit=limit,
+        """Newest first. What is asked for must hold all together; what counts days finds keys that haven't ended.
+
+        With `action`, and `topic`, the keys that may do that now: exact, whatever was written a moment ago. A key that
+        is bound to networks may from there. A page of many candidates can then be shorter than its `limit`; what counts
+        is whether it has a `nextCursor`."""
+        filters = KeyFilter(
+            kind=kind,
+            environment=environment,
+            integration_id=integration_id,
+            partner_id=partner_id,
+            parent_id=parent_id,
+            tag=tag,
+            role=role,
+            q=q,
+            issued_before=utc("?issuedBefore", issued_before),
+            expires_within_days=expires_within_days,
+            rotation_due_within_days=rotation_due_within_days,
+            idle_days=idle_days,
+            over_wide_days=over_wide_days,
         )
+        if asked := question(action, topic):
+            page = await permitted(
+                request, asked, filters, status=status, cursor=cursor, min_position=min_position, limit=limit
+            )
+        else:
+            conditions = filters.conditions(services(request).clock())
+            page = await listed(
+                request,
+                KEY,
+                KeyView.of,
+                conditions,
+                status=status,
+                cursor=cursor,
+                min_position=min_position,
+                limit=limit,
+            )
+        return ListEnvelope(await with_usage(request, page.data), page.next_cursor)
 
     @get("/{key_id:str}", opt={"permission": "keys:read"}, summary="Read a key")
-    async def key(self, request: Request[Any, Any, Any], key_id: FromPath[str]) -> Envelope[KeyView]:
-        return await shown(request, KEY, KeyView.of, key_id)
+    async def key(self, request: Req, key_id: FromPath[str]) -> Response[Envelope[KeyView]]:
+        """With its version as `ETag`, for a change."""
+        return await _shown(request, key_id)
 
-    @post("/{key_id:str}/revoke", status_code=200, opt={"permission": "keys:revoke"}, summary="Revoke a key")
-    async def revoke(
-        self, request: Request[Any, Any, Any], key_id: FromPath[str], data: JSONBody[WithReason]
+    @get("/{key_id:str}/usage", opt={"permission": "keys:read"}, summary="Read how a key was used")
+    async def usage(self, request: Req, key_id: FromPath[str]) -> Envelope[KeyUsage]:
+        """Counts by outcome since the key was issued, and the last use of each action; some seconds old at the most."""
+        await seen(request, KEY, key_id)
+        return Envelope((await services(request).usage_store.of([key_id]))[key_id])
+
+    @get("/self", opt={"permission": SELF}, summary="Read the key that asks")
+    async def myself(self, request: Req) -> Response[Envelope[KeyView]]:
+        """What the key that this request is made with is, and may do."""
+        return await _shown(request, (await caller(request)).cause.actor.id)
+
+    @patch("/{key_id:str}", opt={"permission": "keys:change"}, summary="Change a key")
+    async def change(
+        self, request: Req, key_id: FromPath[str], data: JSONBody[KeyPatch]
     ) -> Response[Envelope[KeyView]]:
-        """Final, and in force when this answers. Doing it again changes nothing."""
-        return answered(await services(request).keys.revoke(await caller(request), key_id, data.reason))
-
-    @post("/verify", status_code=200, opt={"permission": "keys:verify"}, summary="Verify a key")
-    async def verify(
-        self, request: Request[Any, Any, Any], data: JSONBody[VerifyBody]
-    ) -> Response[Envelope[VerificationView]]:
-        """Whether a key of this workspace may be used, for an action on a topic if one is given. Always the truth:
-        503 when it can't be asked, never a guess."""
-        if data.topic is not None and not is_topic(data.topic):
-            raise Invalid("This is not a topic.", ("/topic", "A topic looks like app/order/created."))
-        if data.topic is not None and data.action is None:
-            raise Invalid("A topic needs an action.", ("/action", "Say whether to send or to receive."))
+        """A merge patch (RFC 7396) with the header `If-Match`. Never to more than the integration's rule, or the key
+        that this one was handed on by, gives."""
+        whole, version = await patched(request, KEY, key_id, data, KeyDocumentBody.of)
+        this, _ = await seen(request, KEY, key_id)
         by = await caller(request)
-        verdict = await services(request).verifier.verify(by, data.key, data.action, data.topic)
-        VERIFICATIONS.labels(verdict.code).inc()
-        return secret(Response(Envelope(verdict)))
+        answer = await services(request).key_life.change(
+            by, key_id, whole.document(this), version=version, is_active=whole.is_active
+        )
+        return answered(answer, of=key_id)
+
+    @post("/{key_id:str}/delegate", opt={"permission": "keys:delegate"}, summary="Hand on a part of a key")
+    async def delegate(
+        self, request: Req, key_id: FromPath[str], data: JSONBody[DelegateBody]
+    ) -> Response[Envelope[IssuedKeyView]]:
+        """A key under this one, with as much or less. It dies, suspends and narrows with it."""
+        by = await caller(request, creates=True)
+        return secret(answered(await services(request).keys.delegate(by, key_id, data.new_key()), 201))
+
+    @post("/self/delegate", opt={"permission": SELF}, summary="Hand on a part of the key that asks")
+    async def delegate_myself(self, request: Req, data: JSONBody[DelegateBody]) -> Response[Envelope[IssuedKeyView]]:
+        """A key under the one that this request is made with."""
+        by = await caller(request, creates=True)
+        return secret(answered(await services(request).keys.delegate(by, by.cause.actor.id, data.new_key()), 201))
+
+
+async def with_usage(request: Req, views: list[KeyView]) -> list[KeyView]:
+    """The same with the time of their last use."""
+    used = await services(request).usage_store.of([view.id for view in views])
+    return [msgspec.structs.replace(view, last_used_at=used[view.id].last_used_at) for view in views]
+
+
+async def _shown(request: Req, key_id: str) -> Response[Envelope[KeyView]]:
+    state, version = await seen(request, KEY, key_id)
+    (view,) = await with_usage(request, [KeyView.of(state, services(request).clock())])
+    return Response(Envelope(view), headers={"ETag": etag(version)})

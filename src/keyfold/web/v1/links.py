@@ -44,7 +44,7 @@ class LinkController(Controller):
             request,
             LINK,
             LinkView.of,
-            {"integration_id": integration_id, "partner_id": partner_id},
+            {"integration_id = $?": integration_id, "partner_id = $?": partner_id},
             status=status,
             cursor=cursor,
             min_position=min_position,
@@ -52,7 +52,7 @@ class LinkController(Controller):
         )
 
     @get("/{link_id:str}", opt={"permission": "links:read"}, summary="Read a link")
-    async def link(self, request: Request[Any, Any, Any], link_id: FromPath[str]) -> Envelope[LinkView]:
+    async def link(self, request: Request[Any, Any, Any], link_id: FromPath[str]) -> Response[Envelope[LinkView]]:
         return await shown(request, LINK, LinkView.of, link_id)
 
     @post("/{link_id:str}/withdraw", status_code=200, opt={"permission": "links:withdraw"}, summary="Withdraw a link")

@@ -10,10 +10,8 @@ from litestar.params import JSONBody
 from keyfold.app.views import PreviewView, RedemptionView
 from keyfold.domain.session import LIFETIME
 from keyfold.domain.tokens import parse_token
-from keyfold.web.auth import PUBLIC, services, visit
+from keyfold.web.auth import PUBLIC, SESSION_COOKIE, services, visit
 from keyfold.web.v1.common import Body, Envelope, answered, secret
-
-SESSION_COOKIE = "__Host-keyfold-portal"
 
 
 class TokenBody(Body, frozen=True, kw_only=True):

@@ -72,7 +72,7 @@ class PartnerController(Controller):
             request,
             PARTNER,
             PartnerView.of,
-            {"integration_id": integration_id},
+            {"integration_id = $?": integration_id},
             status=status,
             cursor=cursor,
             min_position=min_position,
@@ -80,7 +80,9 @@ class PartnerController(Controller):
         )
 
     @get("/{partner_id:str}", opt={"permission": "partners:read"}, summary="Read a partner")
-    async def partner(self, request: Request[Any, Any, Any], partner_id: FromPath[str]) -> Envelope[PartnerView]:
+    async def partner(
+        self, request: Request[Any, Any, Any], partner_id: FromPath[str]
+    ) -> Response[Envelope[PartnerView]]:
         return await shown(request, PARTNER, PartnerView.of, partner_id)
 
     @delete("/{partner_id:str}", status_code=200, opt={"permission": "partners:offboard"}, summary="Offboard a partner")

@@ -5,9 +5,8 @@ from typing import Any
 from litestar import Controller, Request, Response, get
 
 from keyfold.app.portal import PortalView
-from keyfold.web.auth import PUBLIC, services
+from keyfold.web.auth import PUBLIC, SESSION_COOKIE, services
 from keyfold.web.v1.common import Envelope, secret
-from keyfold.web.v1.onboarding import SESSION_COOKIE
 
 
 class PortalController(Controller):

@@ -1,0 +1,132 @@
+"""A key that others may have: reported, replaced, and what else it, or whoever had it, has touched."""
+
+import asyncio
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Literal, NamedTuple, Protocol
+
+import msgspec
+
+from keyfold.app.access import Caller
+from keyfold.app.key_life import delegated
+from keyfold.app.keys import demand_reach, issue_key, offered
+from keyfold.app.owners import keep_owners
+from keyfold.app.views import IssuedKeyView, KeyView, View
+from keyfold.app.work import Answer, Office, Work
+from keyfold.domain import key, partner
+from keyfold.domain.aggregates import INTEGRATION, KEY, PARTNER
+from keyfold.domain.key_state import Key
+from keyfold.domain.policy import KeyPolicy
+from keyfold.domain.refusals import Forbidden
+
+Why = Literal["issued-by", "issued-from", "used-from"]
+
+
+class Trace(NamedTuple):
+    """Another key that this one has to do with: issued by it, issued from an address that it came from, or used from
+    one, and when last."""
+
+    key_id: str
+    why: Why
+    address: str | None
+    at: datetime
+
+
+class Traces(Protocol):
+    async def of(self, workspace_id: str, key_id: str, since: datetime) -> list[Trace]:
+        """What a key of this workspace has to do with since then, newest first. Among those used from an address are
+        keys of all workspaces. Raises `Unavailable`."""
+        ...
+
+
+class RelatedView(View, frozen=True, kw_only=True, omit_defaults=True):
+    key_id: str
+    why: Why
+    address: str | None = None
+    at: datetime
+
+
+class CompromisedView(View, frozen=True, kw_only=True):
+    """`replacement` has its secret, shown this once. `related` are other keys that may be in the wrong hands too."""
+
+    key: KeyView
+    replacement: IssuedKeyView | None
+    related: list[RelatedView]
+
+
+class Compromise:
+    def __init__(self, office: Office, traces: Traces) -> None:
+        self._office = office
+        self._traces = traces
+
+    async def report(
+        self, caller: Caller, key_id: str, reason: str, *, replace: bool, since: datetime | None
+    ) -> Answer[CompromisedView]:
+        """Ends a key at once, and every key that it delegated. With `replace`, one like it is issued first."""
+        # before anything is done: a failure afterwards would keep the replacement's secret from everybody
+        related = await self.related(caller, key_id, since)
+
+        async def command(work: Work) -> CompromisedView:
+            this = await work.load(KEY, key_id)
+            if this.document.role == "owner" and not caller.is_owner:
+                raise Forbidden("Only an owner can do this with an owner's key.")
+            replacement = await _replace(work, caller, this) if replace else None
+            compromised = work.append(KEY, key_id, key.decide(this, key.ReportCompromised(reason), work.now))
+            async for each in delegated(work, this):
+                work.append(KEY, each.id, key.decide(each, key.RevokeKey(f"parent compromised: {reason}"), work.now))
+            await keep_owners(work, this, compromised)
+            return CompromisedView(key=KeyView.of(compromised, work.now), replacement=replacement, related=related)
+
+        return await self._office.carry_out(caller.cause, CompromisedView, command)
+
+    async def related(self, caller: Caller, key_id: str, since: datetime | None) -> list[RelatedView]:
+        """Which other keys were issued or used by the same actor or address, since then or since the key was issued.
+
+        Those that the caller sees; some seconds old at the most. Raises `NotFound`, `Unavailable`.
+        """
+        this = await Work(self._office, caller.cause).load(KEY, key_id)
+        caller.demand_sight(KEY.word, this)
+        traces = await self._traces.of(this.workspace_id, key_id, since or this.issued_at)
+        visible = await self._visible(caller, {trace.key_id for trace in traces})
+        return [RelatedView(**trace._asdict()) for trace in traces if trace.key_id in visible]
+
+    async def _visible(self, caller: Caller, ids: Iterable[str]) -> set[str]:
+        loaded = await asyncio.gather(*[self._office.journal.load(KEY, each) for each in ids])
+        return {each.state.id for each in loaded if each.state is not None and caller.sees(each.state)}
+
+
+async def _replace(work: Work, caller: Caller, this: Key) -> IssuedKeyView:
+    """A key of its own with the same document. It stands where the old one stood, and gains nothing."""
+    await demand_reach(work, caller, this)
+    if this.has_ended(work.now):
+        raise key.KeyEnded(f"This key is {this.status_at(work.now)}: there is nothing to replace. Issue a new one.")
+    if this.succession is not None:
+        raise key.AlreadyRotated(f"{this.succession.successor_id} has replaced this key. Report it without `replace`.")
+    policy, new_id = await _policy(work, this), work.new_id("key")
+    if this.partner_id is not None:
+        holder = await work.load(PARTNER, this.partner_id)
+        work.append(PARTNER, holder.id, partner.decide(holder, partner.AddKey(new_id)))
+    if this.parent_id is not None:
+        parent = await work.load(KEY, this.parent_id)
+        work.append(KEY, parent.id, key.decide(parent, key.Delegate(new_id), work.now))
+    ends = min((each for each in (this.expires_at, policy.expiry(work.now)) if each is not None), default=None)
+    replacement = key.IssueKey(
+        key_id=new_id,
+        workspace_id=this.workspace_id,
+        kind=this.kind,
+        document=msgspec.structs.replace(this.document, expires_at=ends),
+        integration_id=this.integration_id,
+        partner_id=this.partner_id,
+        environment=this.environment,
+        upkeep=policy.upkeep(work.now),
+        parent_id=this.parent_id,
+        depth=this.depth,
+    )
+    return await issue_key(work, replacement)
+
+
+async def _policy(work: Work, this: Key) -> KeyPolicy:
+    """The policy that the replacement lives by; keys that manage have the one of defaults. Raises `Invalid`."""
+    if this.environment is None or this.integration_id is None:
+        return KeyPolicy()
+    return offered(await work.load(INTEGRATION, this.integration_id), this.environment).policy

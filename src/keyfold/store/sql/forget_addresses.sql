@@ -1,0 +1,1 @@
+SELECT keyfold.forget_addresses()

@@ -1,0 +1,1 @@
+SELECT record FROM keyfold.log WHERE stream = $1 ORDER BY version

@@ -1,0 +1,44 @@
+"""The end of the log, asked again and again: which streams have moved."""
+
+import asyncio
+from typing import Any
+
+import asyncpg
+
+from keyfold.store.postgres import OUTAGE, PATIENCE, Postgres, unavailable
+from keyfold.store.queries import query
+
+
+class Tail:
+    """Has a connection of its own, made when it is first asked: no slow query in the pool makes its answer late.
+
+    Both questions raise `Unavailable`, also for what is no outage: whoever asks can do without an answer for a while.
+    """
+
+    def __init__(self, postgres: Postgres) -> None:
+        self._postgres = postgres
+        self._connection: asyncpg.Connection | None = None
+
+    async def head(self) -> int:
+        """The last position, 0 when the log is empty."""
+        ((head,),) = await self._fetch("head")
+        return int(head)
+
+    async def moved_after(self, position: int, most: int) -> list[tuple[int, str]]:
+        """The first `most` positions after that one, in order, each with its stream."""
+        return [(row["position"], row["stream"]) for row in await self._fetch("moved_after", position, most)]
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+    async def _fetch(self, name: str, *arguments: Any) -> list[asyncpg.Record]:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                if self._connection is None or self._connection.is_closed():
+                    self._connection = await self._postgres.connect()
+                return await self._connection.fetch(query(name), *arguments)  # type: ignore[no-any-return]
+        except (*OUTAGE, asyncpg.PostgresError) as error:
+            self.close()
+            raise unavailable() from error

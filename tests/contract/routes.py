@@ -1,0 +1,115 @@
+"""Every route of the API as the application has it, and the body that it takes: a new one fails until it is added."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import httpx
+from litestar.routes import HTTPRoute
+
+from keyfold.web.app import litestar_app
+from keyfold.web.services import Services
+
+from .tenant import PARTNER, Tenant
+
+NOWHERE = "01h455vb4pex5vsknk084sn02q"
+"""The end of an id that nothing has."""
+
+
+class Things(NamedTuple):
+    """One of each, by the names that routes give to their ids, and in the end what only a body takes."""
+
+    integration_id: str
+    partner_id: str
+    link_id: str
+    key_id: str
+    role_id: str
+    target_id: str
+
+    def nowhere(self) -> "Things":
+        """Ids of the same kinds that nothing has."""
+        return Things(*(f"{each.partition('_')[0]}_{NOWHERE}" for each in self))
+
+
+class Route(NamedTuple):
+    """`path` has its parameters in braces, as `names` has them."""
+
+    method: str
+    path: str
+    names: tuple[str, ...]
+    permission: str
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+    async def ask(self, api: httpx.AsyncClient, things: Things, headers: Mapping[str, str]) -> httpx.Response:
+        """Asked of these things, with all that a request needs to get as far as them."""
+        unknown = {*self.names} - {*Things._fields}
+        assert not unknown, f"{self} takes {unknown}: add one to Things and things_of() in tests/contract/routes.py."
+        if self.method == "PATCH":
+            headers = {"If-Match": "*", **headers}
+        return await api.request(
+            self.method, self.path.format(**things._asdict()), json=self.body(things), headers=headers
+        )
+
+    def body(self, things: Things) -> Any:
+        if self.method not in ("POST", "PATCH", "PUT"):
+            return None
+        known = bodies(things)
+        assert (self.method, self.path) in known, f"{self} is new: add a body to bodies() in tests/contract/routes.py."
+        return known[self.method, self.path]
+
+
+def routes(services: Services) -> list[Route]:
+    """Every method of every path."""
+    return [
+        Route(method, route.path_format, tuple(route.path_parameters), handler.opt["permission"])
+        for route in litestar_app(services).routes
+        if isinstance(route, HTTPRoute) and route.path.startswith("/api/")
+        for handler in route.route_handlers
+        for method in sorted(handler.http_methods - {"OPTIONS"})
+    ]
+
+
+def bodies(of: Things) -> dict[tuple[str, str], Any]:
+    """A body for each route that takes one: well-formed, and harmless to whoever asks."""
+    service = {"kind": "service", "environment": "dev", "partnerId": of.partner_id}
+    return {
+        ("POST", PARTNER): {},
+        ("POST", "/api/v1/onboarding/preview"): {"token": "kfl_no"},
+        ("POST", "/api/v1/onboarding/redeem"): {"token": "kfl_no"},
+        ("POST", "/api/v1/integrations"): {"name": "another"},
+        ("PATCH", "/api/v1/integrations/{integration_id}"): {"name": "another"},
+        ("POST", "/api/v1/links/{link_id}/withdraw"): {"reason": "test"},
+        ("POST", "/api/v1/keys"): service,
+        ("PATCH", "/api/v1/keys/{key_id}"): {"purpose": "test"},
+        ("POST", "/api/v1/keys/{key_id}/delegate"): {},
+        ("POST", "/api/v1/keys/self/delegate"): {},
+        ("POST", "/api/v1/keys/{key_id}/suspend"): {"reason": "test"},
+        ("POST", "/api/v1/keys/{key_id}/reinstate"): {},
+        ("POST", "/api/v1/keys/{key_id}/revoke"): {"reason": "test"},
+        ("POST", "/api/v1/keys/{key_id}/rotate"): {},
+        ("POST", "/api/v1/keys/self/rotate"): {"overlapStarts": "first-use"},
+        ("POST", "/api/v1/keys/{key_id}/compromise"): {"reason": "test"},
+        ("POST", "/api/v1/keys/{key_id}/promote"): {"toKeyId": of.target_id},
+        ("POST", "/api/v1/keys/bulk"): {"action": "reinstate", "filter": {"tag": "none has this"}},
+        ("POST", "/api/v1/keys/explain"): {"keyId": of.key_id},
+        ("POST", "/api/v1/keys/verify"): {"key": "kf_no"},
+        ("POST", "/api/v1/roles"): {"name": "idle", "permissions": []},
+        ("PATCH", "/api/v1/roles/{role_id}"): {"description": "test"},
+        ("PATCH", "/api/v1/workspace"): {"name": "another"},
+    }
+
+
+async def things_of(tenant: Tenant) -> Things:
+    """Fresh ones."""
+    partner_id, keys = await tenant.onboard()
+    role = await tenant.post("/api/v1/roles", {"name": "reader", "permissions": ["keys:read"]})
+    links = await tenant.get("/api/v1/links", partnerId=partner_id, minPosition=await tenant.services.journal.head())
+    return Things(
+        integration_id=tenant.integration_id,
+        partner_id=partner_id,
+        link_id=links.json()["data"][0]["id"],
+        key_id=keys["dev"]["id"],
+        role_id=role.json()["data"]["id"],
+        target_id=keys["stage"]["id"],
+    )
