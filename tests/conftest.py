@@ -41,6 +41,14 @@ class Database(NamedTuple):
         return self.server.url("keyfold_worker", self.name)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests have measured, which they never judge by."""
+    for report in terminalreporter.getreports("passed"):
+        for name, said in report.user_properties:
+            if name == "measured":
+                terminalreporter.write_line(f"measured: {said}")
+
+
 @contextlib.contextmanager
 def running_postgres() -> Iterator[Postgres]:
     """A cluster of its own, for a test that stops or kills it. pytest's folders can be too long for its socket."""

@@ -43,7 +43,7 @@ async def keys_of_partners(system: System, client: httpx.AsyncClient, wanted: in
 
 
 async def test_a_key_that_is_revoked_at_one_process_is_refused_at_the_other(
-    system: System, pytestconfig: pytest.Config, capsys: pytest.CaptureFixture[str]
+    system: System, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
 ) -> None:
     """Each asked all the time, and so from memory. `--rounds 1000` is the full number."""
     times = pytestconfig.getoption("rounds", default=None) or 60
@@ -58,11 +58,9 @@ async def test_a_key_that_is_revoked_at_one_process_is_refused_at_the_other(
                 late.append(watch.lateness(answered))
                 assert {look.code for look in watch.looks} == {"valid", "revoked"}
     late.sort()
-    with capsys.disabled():
-        worst, middle = (f"{1000 * seconds:.1f} ms" for seconds in (late[-1], late[len(late) // 2]))
-        print(
-            f"\n{times} revocations: valid elsewhere for {worst} after the answer at the worst, {middle} in the middle"
-        )
+    worst, middle = (f"{1000 * seconds:.1f} ms" for seconds in (late[-1], late[len(late) // 2]))
+    said = f"{times} revocations: valid elsewhere for {worst} after the answer at the worst, {middle} in the middle"
+    record_property("measured", said)
 
 
 def faults(system: System, nats: Nats, proxy: Proxy) -> dict[str, Fault]:
