@@ -1,5 +1,6 @@
 """Access keys: issued in three kinds and within what the issuer has, verified, expired, revoked for good."""
 
+import asyncio
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -318,4 +319,6 @@ async def test_a_wrong_secret_of_a_known_key_costs_as_much_as_an_unknown_key(
     assert (await workspace.services.verifier.verify(known["secret"])).valid
     monkeypatch.setattr(postgres, "fetch", counted)
     assert await cost(wrong) == await cost(unknown) == sorted([query("digests"), query("load")])
-    assert await cost(known["secret"]) == []
+    async with asyncio.timeout(5):
+        while await cost(known["secret"]):  # what just moved is told once more by the tail, and then kept
+            await asyncio.sleep(0.05)
