@@ -32,6 +32,8 @@ class Known:
         self.subject = subject
         self.streams = streams
         self.digest = digest
+        self.answers: dict[Question, bytes] = {}
+        """What was answered, where nothing but the decision has a say in it: goes with the decisions."""
         self._decided: dict[Question, Decision] = {}
         self._since = self._until = _END
 
@@ -39,6 +41,7 @@ class Known:
         """What is decided once for as long as time changes nothing about it."""
         if not self._since <= now < self._until or len(self._decided) >= QUESTIONS:
             self._decided.clear()
+            self.answers.clear()
             self._since, self._until = now, next_change(self.subject, now)
         try:
             return self._decided[question]

@@ -10,7 +10,9 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 from prometheus_client import Counter
 
+from keyfold.app.memory import Known
 from keyfold.app.verdicts import VerifyBody, verification
+from keyfold.app.verifier import Verdict
 from keyfold.domain.judgement import Question, Subject
 from keyfold.domain.refusals import Refusal
 from keyfold.metrics import VERIFICATIONS
@@ -70,9 +72,19 @@ class Shortcut:
         if asking.decision(asker, now).code != "valid":
             return None
         verifier.judge(asking, asker, now)
-        view = verification(verifier.judge(asked, question, now), now)
-        _counter(view.code).inc()
-        return _encode(Envelope(view))
+        verdict = verifier.judge(asked, question, now)
+        _counter(verdict.code).inc()
+        known = asked.answers.get(question) if verdict.standing is None else None
+        return known or _encoded(asked, question, verdict, now)
+
+
+def _encoded(asked: Known, question: Question, verdict: Verdict, now: datetime) -> bytes:
+    """The answer, which is kept where it tells of neither a rate nor a remaining time."""
+    view = verification(verdict, now)
+    body = _encode(Envelope(view))
+    if verdict.standing is None and view.remaining_seconds is None:
+        asked.answers[question] = body
+    return body
 
 
 def _is_plain(subject: Subject) -> bool:
