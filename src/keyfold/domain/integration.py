@@ -24,8 +24,11 @@ class Presentation(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
     icon: str | None = None
 
 
+_USUAL = Offer()
+
+
 def _every_environment() -> dict[Environment, Offer]:
-    return {each: Offer() for each in ENVIRONMENTS}
+    return dict.fromkeys(ENVIRONMENTS, _USUAL)
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -122,6 +125,8 @@ def _demand_sound(wanted: Terms) -> None:
         *text_faults("/description", wanted.presentation.description, most=DESCRIPTION_LENGTH, lines=True),
     ]
     for environment, offer in wanted.environments.items():
+        if offer == _USUAL:  # nothing to look at, and most often that is so
+            continue
         wrong += rule_faults(f"/environments/{environment}", offer.rule)
         wrong += policy_faults(f"/environments/{environment}/policy", offer.policy)
     if not shortest <= wanted.link_lifetime_seconds <= longest:
