@@ -295,6 +295,7 @@ CREATE INDEX audit_partner ON projections.audit (partner_id, position);
 CREATE INDEX audit_key ON projections.audit (key_id, position);
 CREATE INDEX audit_actor ON projections.audit (actor_id, position);
 CREATE INDEX audit_correlation ON projections.audit (correlation_id, position);
+CREATE INDEX audit_issued_from ON projections.audit (address, time) WHERE type = 'key.issued.v1';
 
 -- How the long-lived loops of every worker process are; read by /health/ready.
 CREATE TABLE projections.loops (

@@ -41,7 +41,8 @@ class Route(NamedTuple):
 
     @property
     def creates(self) -> bool:
-        return self.handler.status_code == 201
+        """Whether it makes something, and so takes an Idempotency-Key; a report of a lost key may make another one."""
+        return self.handler.status_code == 201 or self.path.endswith("/compromise")
 
     @property
     def shows_version(self) -> bool:
