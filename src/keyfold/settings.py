@@ -31,6 +31,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     `database_url` is that of the process's own login (`keyfold_api` or `keyfold_worker`);
     `admin_database_url`, a superuser's, is read by `keyfold migrate` alone.
+    `trusted_proxies` are the addresses or networks, separated by commas, whose `X-Forwarded-For` is believed.
     `peppers` maps a version to at least 32 bytes; the highest version is used for what is issued now.
     """
 
@@ -46,6 +47,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     public_nats_url: str = "nats://127.0.0.1:4222"
     host: str = "127.0.0.1"
     port: int = 8080
+    trusted_proxies: str = ""
     log_level: str = "info"
     log_format: str = "json"
 

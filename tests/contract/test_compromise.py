@@ -144,11 +144,21 @@ async def test_a_replacement_of_a_part_is_a_part_of_the_same_key(workspace: Tena
     assert await code(workspace, new.secret) == "suspended"
 
 
+async def test_a_suspended_key_is_reported_and_comes_not_back_as_its_replacement(workspace: Tenant) -> None:
+    key = (await join(workspace)).keys["prod"]
+    assert (await workspace.post(f"/api/v1/keys/{key.id}/suspend", {"reason": "an audit"})).status_code == 200
+    head = await workspace.services.journal.head()
+    problem(await reported(workspace, key.id, replace=True), 409, "key-not-in-use")
+    assert await workspace.services.journal.head() == head
+    assert (await report(workspace, key.id))["replacement"] is None
+    assert (await workspace.verdict(key.secret))["code"] == "compromised"
+
+
 async def test_no_replacement_comes_in_an_environment_that_is_offered_no_more(workspace: Tenant) -> None:
     key = (await join(workspace, dev=Offer(), prod=Offer())).keys["prod"]
     integration = f"/api/v1/integrations/{workspace.integration_id}"
     await changed(workspace, integration, {"environments": {"prod": None}})
-    assert pointers(await reported(workspace, key.id, replace=True)) == ["/environment"]
+    problem(await reported(workspace, key.id, replace=True), 409, "key-not-in-use")
     await report(workspace, key.id)
 
 

@@ -5,18 +5,16 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal, NamedTuple, Protocol
 
-import msgspec
-
 from keyfold.app.access import Caller
 from keyfold.app.key_life import delegated
-from keyfold.app.keys import demand_reach, issue_key, offered
+from keyfold.app.keys import demand_reach
 from keyfold.app.owners import keep_owners
+from keyfold.app.rotation import issue_in_place, policy_of
 from keyfold.app.views import IssuedKeyView, KeyView, View
 from keyfold.app.work import Answer, Office, Work
-from keyfold.domain import key, partner
-from keyfold.domain.aggregates import INTEGRATION, KEY, PARTNER
+from keyfold.domain import key
+from keyfold.domain.aggregates import KEY
 from keyfold.domain.key_state import Key
-from keyfold.domain.policy import KeyPolicy
 from keyfold.domain.refusals import Forbidden
 
 Why = Literal["issued-by", "issued-from", "used-from"]
@@ -102,31 +100,6 @@ async def _replace(work: Work, caller: Caller, this: Key) -> IssuedKeyView:
         raise key.KeyEnded(f"This key is {this.status_at(work.now)}: there is nothing to replace. Issue a new one.")
     if this.succession is not None:
         raise key.AlreadyRotated(f"{this.succession.successor_id} has replaced this key. Report it without `replace`.")
-    policy, new_id = await _policy(work, this), work.new_id("key")
-    if this.partner_id is not None:
-        holder = await work.load(PARTNER, this.partner_id)
-        work.append(PARTNER, holder.id, partner.decide(holder, partner.AddKey(new_id)))
-    if this.parent_id is not None:
-        parent = await work.load(KEY, this.parent_id)
-        work.append(KEY, parent.id, key.decide(parent, key.Delegate(new_id), work.now))
-    ends = min((each for each in (this.expires_at, policy.expiry(work.now)) if each is not None), default=None)
-    replacement = key.IssueKey(
-        key_id=new_id,
-        workspace_id=this.workspace_id,
-        kind=this.kind,
-        document=msgspec.structs.replace(this.document, expires_at=ends),
-        integration_id=this.integration_id,
-        partner_id=this.partner_id,
-        environment=this.environment,
-        upkeep=policy.upkeep(work.now),
-        parent_id=this.parent_id,
-        depth=this.depth,
-    )
-    return await issue_key(work, replacement)
-
-
-async def _policy(work: Work, this: Key) -> KeyPolicy:
-    """The policy that the replacement lives by; keys that manage have the one of defaults. Raises `Invalid`."""
-    if this.environment is None or this.integration_id is None:
-        return KeyPolicy()
-    return offered(await work.load(INTEGRATION, this.integration_id), this.environment).policy
+    if this.status_at(work.now) == "suspended":  # or whoever reports it would bring it back
+        raise key.KeyUnusable("This key is suspended. Reinstate it first, or report it without `replace`.")
+    return await issue_in_place(work, this, work.new_id("key"), await policy_of(work, this))

@@ -36,7 +36,7 @@ class Rotation:
             caller.demand_sight(KEY.word, this)
             if caller.key_id is None:  # a key that rotates itself gains nothing by it
                 await demand_reach(work, caller, this)
-            policy = await _policy(work, this)
+            policy = await policy_of(work, this)
             successor_id = work.new_id("key")
             replaced = await _take_back(work, this)
             retiring = key.RotateKey(
@@ -48,7 +48,7 @@ class Rotation:
             old = work.append(KEY, key_id, key.decide(this, retiring, work.now))
             await _retire_predecessor(work, this)
             delegates = (*this.delegates, *(replaced.delegates if replaced else ()))
-            issued = await self._issue_successor(work, this, successor_id, delegates, policy)
+            issued = await issue_in_place(work, this, successor_id, policy, rotated=True, delegates=delegates)
             await keep_owners(work, this, old)
             if replaced is not None:  # only now that there is an owner's key in its place
                 await keep_owners(work, replaced, await work.load(KEY, replaced.id))
@@ -71,40 +71,43 @@ class Rotation:
 
         await self._office.carry_out(cause, KeyView, command)
 
-    @staticmethod
-    async def _issue_successor(
-        work: Work, this: Key, successor_id: str, delegates: tuple[str, ...], policy: KeyPolicy
-    ) -> IssuedKeyView:
-        if this.partner_id is not None:
-            holder = await work.load(PARTNER, this.partner_id)
-            work.append(PARTNER, holder.id, partner.decide(holder, partner.AddKey(successor_id)))
-        if this.parent_id is not None:
-            parent = await work.load(KEY, this.parent_id)
-            work.append(KEY, parent.id, key.decide(parent, key.Delegate(successor_id), work.now))
-        live = [each for each in [await work.load(KEY, of) for of in delegates] if not each.has_ended(work.now)]
-        for each in live:
-            work.append(KEY, each.id, key.decide(each, key.Adopt(successor_id), work.now))
-        latest = policy.expiry(work.now)
-        ends = min((each for each in (this.expires_at, latest) if each is not None), default=None)
-        successor = key.IssueKey(
-            key_id=successor_id,
-            workspace_id=this.workspace_id,
-            kind=this.kind,
-            document=msgspec.structs.replace(this.document, not_before=None, expires_at=ends),
-            integration_id=this.integration_id,
-            partner_id=this.partner_id,
-            environment=this.environment,
-            upkeep=policy.upkeep(work.now),
-            parent_id=this.parent_id,
-            depth=this.depth,
-            predecessor_id=this.id,
-            delegates=tuple(each.id for each in live),
-        )
-        return await issue_key(work, successor)
+
+async def issue_in_place(
+    work: Work, this: Key, new_id: str, policy: KeyPolicy, *, rotated: bool = False, delegates: tuple[str, ...] = ()
+) -> IssuedKeyView:
+    """A key that stands where this one stands, with the same document and never a later end: its successor, which can
+    be used at once and takes over what was delegated, or a key of its own."""
+    if this.partner_id is not None:
+        holder = await work.load(PARTNER, this.partner_id)
+        work.append(PARTNER, holder.id, partner.decide(holder, partner.AddKey(new_id)))
+    if this.parent_id is not None:
+        parent = await work.load(KEY, this.parent_id)
+        work.append(KEY, parent.id, key.decide(parent, key.Delegate(new_id), work.now))
+    live = [each for each in [await work.load(KEY, of) for of in delegates] if not each.has_ended(work.now)]
+    for each in live:
+        work.append(KEY, each.id, key.decide(each, key.Adopt(new_id), work.now))
+    document = msgspec.structs.replace(this.document, not_before=None) if rotated else this.document
+    ends = min((each for each in (this.expires_at, policy.expiry(work.now)) if each is not None), default=None)
+    new = key.IssueKey(
+        key_id=new_id,
+        workspace_id=this.workspace_id,
+        kind=this.kind,
+        document=msgspec.structs.replace(document, expires_at=ends),
+        integration_id=this.integration_id,
+        partner_id=this.partner_id,
+        environment=this.environment,
+        upkeep=policy.upkeep(work.now),
+        parent_id=this.parent_id,
+        depth=this.depth,
+        predecessor_id=this.id if rotated else None,
+        delegates=tuple(each.id for each in live),
+    )
+    return await issue_key(work, new)
 
 
-async def _policy(work: Work, this: Key) -> KeyPolicy:
-    """The policy that a successor lives by; keys that manage have the one of defaults."""
+async def policy_of(work: Work, this: Key) -> KeyPolicy:
+    """The policy that a key in the place of this one lives by; keys that manage have the one of defaults. Raises
+    `KeyUnusable` where nothing can be issued any more."""
     if this.kind != "service" or this.integration_id is None or this.environment is None:
         return KeyPolicy()
     offers = (await work.load(INTEGRATION, this.integration_id)).terms.environments

@@ -68,6 +68,9 @@ async def _until_stopped(settings: Settings, app: Any, background: Coroutine[Any
         lifespan="off",
         server_header=False,
         date_header=False,
+        # by default uvicorn believes whoever comes from this machine: addresses decide here what a key may do
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies,
         timeout_graceful_shutdown=GRACE,
     )
     server = uvicorn.Server(config)
