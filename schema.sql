@@ -118,6 +118,143 @@ BEGIN
 END
 $$;
 
+-- How keys are used for events: counts, bytes and latencies by key, minute and outcome. Observations as well. What is
+-- older than two weeks is added up to hours, which stand at their first minute.
+CREATE TABLE keyfold.event_usage (
+    key_id  text NOT NULL,
+    minute  integer NOT NULL, -- since 1970, UTC
+    outcome text NOT NULL,
+    count   bigint NOT NULL,
+    bytes   bigint NOT NULL,
+    buckets bigint[] NOT NULL, -- of the latency histogram, whose bounds are app/event_usage.py's; empty without any
+    PRIMARY KEY (key_id, minute, outcome)
+);
+CREATE INDEX event_usage_minute ON keyfold.event_usage (minute);
+CREATE INDEX event_usage_by_minutes ON keyfold.event_usage (minute) WHERE minute % 60 <> 0; -- what is no hour yet
+
+-- Which batches are in it. NATS may deliver one again, for as long as it keeps it or a process has no answer about it.
+CREATE TABLE keyfold.event_usage_batches (
+    id         text PRIMARY KEY,
+    written_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX event_usage_batches_written_at ON keyfold.event_usage_batches (written_at);
+
+-- What was last seen of the consumers that apps read from at JetStream itself.
+CREATE TABLE keyfold.consumer_samples (
+    stream    text NOT NULL,
+    consumer  text NOT NULL,
+    created   text NOT NULL, -- the consumer's own time of creation: another one counts from 0
+    delivered bigint NOT NULL,
+    settled   bigint NOT NULL,
+    PRIMARY KEY (stream, consumer)
+);
+
+CREATE FUNCTION keyfold.add_buckets(a bigint[], b bigint[]) RETURNS bigint[] LANGUAGE sql IMMUTABLE
+RETURN CASE WHEN b = '{}' THEN a WHEN a = '{}' THEN b ELSE (
+    SELECT array_agg(coalesce(x, 0) + coalesce(y, 0) ORDER BY n)
+    FROM unnest(a, b) WITH ORDINALITY AS u (x, y, n)
+) END;
+
+-- Every call locks its rows in the same order, so that no two wait for each other.
+CREATE FUNCTION keyfold.add_event_usage(added keyfold.event_usage[]) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    INSERT INTO keyfold.event_usage AS known (key_id, minute, outcome, count, bytes, buckets)
+    SELECT key_id, minute, outcome, count, bytes, buckets FROM unnest(added) ORDER BY key_id, minute, outcome
+    ON CONFLICT (key_id, minute, outcome) DO UPDATE
+    SET count = known.count + excluded.count, bytes = known.bytes + excluded.bytes,
+        buckets = keyfold.add_buckets(known.buckets, excluded.buckets);
+END;
+
+-- Adds a batch of [key, minute, outcome, count, bytes, [buckets]], unless it has been added before; whether it was now.
+CREATE FUNCTION keyfold.note_event_usage(batch text, tallies json) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO keyfold.event_usage_batches (id) VALUES (batch) ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM keyfold.add_event_usage(array_agg(ROW(
+        t->>0, (t->>1)::integer, t->>2, (t->>3)::bigint, (t->>4)::bigint,
+        ARRAY(SELECT n::bigint FROM json_array_elements_text(t->5) AS n)
+    )::keyfold.event_usage)) FROM json_array_elements(tallies) AS t;
+    RETURN true;
+END
+$$;
+
+-- Adds what consumers have delivered and settled since they were last seen, to the minute in which it is seen.
+CREATE FUNCTION keyfold.note_consumers(
+    seen_minute integer, seen_key_id text[], seen_stream text[], seen_consumer text[], seen_created text[],
+    seen_delivered bigint[], seen_settled bigint[]
+) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(7309453272); -- a leader that doesn't know yet that it is none may be at it too
+    PERFORM keyfold.add_event_usage(array_agg(ROW(key_id, seen_minute, outcome, more, 0, '{}')::keyfold.event_usage))
+    FROM (
+        SELECT key_id, outcome, sum(now - before) AS more
+        FROM unnest(seen_key_id, seen_stream, seen_consumer, seen_created, seen_delivered, seen_settled)
+             AS s (key_id, stream, consumer, created, delivered, settled)
+        LEFT JOIN keyfold.consumer_samples AS known USING (stream, consumer, created)
+        CROSS JOIN LATERAL (VALUES
+            ('delivered', s.delivered, coalesce(known.delivered, 0)),
+            ('acknowledged', s.settled, coalesce(known.settled, 0))
+        ) AS each (outcome, now, before)
+        WHERE now > before
+        GROUP BY key_id, outcome
+    ) AS found;
+
+    INSERT INTO keyfold.consumer_samples AS known (stream, consumer, created, delivered, settled)
+    SELECT * FROM unnest(seen_stream, seen_consumer, seen_created, seen_delivered, seen_settled)
+    ON CONFLICT (stream, consumer) DO UPDATE SET created = excluded.created,
+        delivered = greatest(excluded.delivered, CASE WHEN known.created = excluded.created THEN known.delivered END),
+        settled = greatest(excluded.settled, CASE WHEN known.created = excluded.created THEN known.settled END);
+END
+$$;
+
+-- Adds up to hours what is older than 14 days, some at a time, and forgets hours after 400 days, and batches after 30
+-- days: no stream keeps one, and no process waits for an answer about one, for so long. Whether there may be more to do.
+CREATE FUNCTION keyfold.age_event_usage() RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    most   constant integer := 20000;
+    moment constant integer := extract(epoch FROM now())::bigint / 60;
+    aged   integer;
+    gone   integer;
+BEGIN
+    WITH old AS (
+        DELETE FROM keyfold.event_usage WHERE (key_id, minute, outcome) IN (
+            SELECT key_id, minute, outcome FROM keyfold.event_usage
+            WHERE minute % 60 <> 0 AND minute < moment - 14 * 1440
+            ORDER BY minute LIMIT most
+            FOR UPDATE SKIP LOCKED
+        )
+        RETURNING key_id, minute - minute % 60 AS hour, outcome, count, bytes, buckets
+    ), latencies AS (
+        SELECT key_id, hour, outcome, array_agg(sum ORDER BY n) AS buckets
+        FROM (
+            SELECT key_id, hour, outcome, n, sum(bucket)::bigint AS sum
+            FROM old CROSS JOIN unnest(old.buckets) WITH ORDINALITY AS u (bucket, n) GROUP BY key_id, hour, outcome, n
+        ) AS s
+        GROUP BY key_id, hour, outcome
+    ), hours AS (
+        SELECT key_id, hour, outcome, sum(count)::bigint AS count, sum(bytes)::bigint AS bytes, count(*) AS minutes
+        FROM old GROUP BY key_id, hour, outcome
+    ), added AS (
+        SELECT keyfold.add_event_usage(array_agg(ROW(
+            key_id, hour, outcome, count, bytes, coalesce(buckets, '{}')
+        )::keyfold.event_usage)) FROM hours LEFT JOIN latencies USING (key_id, hour, outcome)
+    )
+    SELECT coalesce(sum(minutes), 0) INTO aged FROM hours, added;
+
+    DELETE FROM keyfold.event_usage WHERE (key_id, minute, outcome) IN (
+        SELECT key_id, minute, outcome FROM keyfold.event_usage WHERE minute < moment - 400 * 1440 LIMIT most
+    );
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    DELETE FROM keyfold.event_usage_batches WHERE written_at < now() - interval '30 days';
+    RETURN aged = most OR gone = most;
+END
+$$;
+
 -- Appends a batch of commands, each all or nothing and each on its own: a refused one takes nothing from the others.
 -- A command is refused as conflicted when one of its streams has moved on (or is written by an earlier command of the
 -- batch), as replayed when its idempotency key has been used. Must be called as a single autocommit statement, so that the
@@ -182,16 +319,18 @@ END
 $$;
 
 RESET ROLE;
-REVOKE EXECUTE ON FUNCTION keyfold.append, keyfold.note_usage, keyfold.forget_addresses FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION keyfold.append, keyfold.note_usage, keyfold.forget_addresses, keyfold.add_buckets,
+    keyfold.add_event_usage, keyfold.note_event_usage, keyfold.note_consumers, keyfold.age_event_usage FROM PUBLIC;
 GRANT USAGE ON SCHEMA keyfold TO keyfold_api, keyfold_worker;
 GRANT EXECUTE ON FUNCTION keyfold.append TO keyfold_api, keyfold_worker; -- the worker writes down what time brings to keys
 GRANT EXECUTE ON FUNCTION keyfold.note_usage TO keyfold_api;
-GRANT EXECUTE ON FUNCTION keyfold.forget_addresses TO keyfold_worker;
+GRANT EXECUTE ON FUNCTION keyfold.forget_addresses, keyfold.note_event_usage, keyfold.note_consumers,
+    keyfold.age_event_usage TO keyfold_worker;
 GRANT SELECT ON keyfold.log TO keyfold_api, keyfold_worker;
 GRANT SELECT ON keyfold.key_secrets, keyfold.replays TO keyfold_api;
 GRANT SELECT (created_at), DELETE ON keyfold.replays TO keyfold_worker; -- forgets what is older than a day
 GRANT SELECT ON keyfold.key_usage TO keyfold_api, keyfold_worker;
-GRANT SELECT ON keyfold.key_addresses TO keyfold_api;
+GRANT SELECT ON keyfold.key_addresses, keyfold.event_usage TO keyfold_api;
 
 -- Projections: what can be rebuilt from the log. The worker owns them, and `projections_next` where it builds their like.
 CREATE SCHEMA projections AUTHORIZATION keyfold_worker;
@@ -274,6 +413,16 @@ CREATE TABLE projections.roles (
     state        json NOT NULL
 );
 CREATE INDEX roles_workspace ON projections.roles (workspace_id, id);
+
+CREATE TABLE projections.topics (
+    id             text PRIMARY KEY,
+    workspace_id   text NOT NULL,
+    integration_id text NOT NULL,
+    status         text NOT NULL,
+    version        integer NOT NULL,
+    state          json NOT NULL
+);
+CREATE INDEX topics_integration ON projections.topics (integration_id, id);
 
 -- The projection `audit`: indexes over the log for those who search it. The record itself is read from the log.
 CREATE TABLE projections.audit (

@@ -1,6 +1,7 @@
 """Real Postgres and real NATS for every test that asks, with nothing installed by hand and no data shared."""
 
 import asyncio
+import base64
 import contextlib
 import secrets
 import shutil
@@ -8,7 +9,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import asyncpg
 import msgspec
@@ -129,7 +130,17 @@ def worker_settings(settings: Settings, nats_server: Nats) -> Settings:
     return settings_of_worker(settings, nats_server)
 
 
-def make_settings(database: Database, nats_server: Nats) -> Settings:
+class AnyNats(Protocol):
+    """One server, or a cluster."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def keys(self) -> str: ...
+    def credentials(self, name: str) -> Path: ...
+
+
+def make_settings(database: Database, nats_server: AnyNats, *, nats_replicas: int = 1) -> Settings:
     """Settings of an API on this database and this NATS, with a pepper of their own."""
     return Settings(
         database_url=database.api_url,
@@ -137,17 +148,26 @@ def make_settings(database: Database, nats_server: Nats) -> Settings:
         admin_database_url=database.admin_url,
         peppers={1: Secret(secrets.token_bytes(32))},
         nats_url=nats_server.url,
-        nats_user=nats_server.api.user,
-        nats_password=nats_server.api.password,
+        nats_keys=Secret(nats_server.keys.encode()),
+        nats_replicas=nats_replicas,
         public_nats_url=nats_server.url,
     )
 
 
-def settings_of_worker(settings: Settings, nats_server: Nats) -> Settings:
+def environment(settings: Settings) -> dict[str, str]:
+    """The settings as the variables that a process reads."""
+    given = msgspec.structs.asdict(settings)
+    peppers = {version: base64.b64encode(pepper.reveal).decode() for version, pepper in settings.peppers.items()}
+    given["peppers"] = ",".join(f"{version}:{pepper}" for version, pepper in peppers.items())
+    given["nats_keys"] = settings.nats_keys and settings.nats_keys.reveal.decode()
+    return {f"KEYFOLD_{name.upper()}": str(value) for name, value in given.items() if value is not None}
+
+
+def settings_of_worker(settings: Settings, nats_server: AnyNats) -> Settings:
     """The same system, as the worker logs in."""
     return msgspec.structs.replace(
         settings,
         database_url=settings.worker_database_url,
-        nats_user=nats_server.worker.user,
-        nats_password=nats_server.worker.password,
+        nats_keys=None,
+        nats_credentials=str(nats_server.credentials("worker")),
     )

@@ -12,13 +12,24 @@ VERIFICATIONS = Counter("keyfold_verifications", "Verifications of access keys b
 DROPPED_USAGES = Gauge(
     "keyfold_dropped_usages", "Uses of keys that this process couldn't write down and had no room to keep."
 )
+DROPPED_EVENT_USAGES = Gauge(
+    "keyfold_dropped_event_usages", "Uses for events that this process couldn't hand over and had no room to keep."
+)
 APPENDED = Counter("keyfold_appended_events", "Events appended to the log by this process.")
 APPEND_BATCH = Histogram(
     "keyfold_append_batch_commands",
     "Commands in one call of the append function.",
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
 )
+INGRESS = Counter(
+    "keyfold_ingress_events",
+    "App events that were sent: `published`, `duplicate`, or the code of the refusal.",
+    ["code"],
+)
 RELAYED = Counter("keyfold_relayed_events", "Events published to JetStream by this process.")
 PROJECTED = Counter("keyfold_projected_events", "Events applied by this process.", ["projection"])
 PROJECTION_LAG = Gauge("keyfold_projection_lag_events", "Positions that the cursor is behind.", ["projection"])
+CONNECTS = Counter("keyfold_nats_connects", "Connects with an access key by the code of the answer.", ["code"])
+REAPED = Counter("keyfold_reaped_keys", "Keys whose NATS connections were ended because the key had ended.")
+FORGED = Counter("keyfold_forged_events", "Messages to the ingress from nobody whom the NATS server attests.")
 LOOP_HEALTHY = Gauge("keyfold_loop_healthy", "1 while the loop does its work or stands by, 0 when it can't.", ["loop"])

@@ -1,11 +1,13 @@
 """Settings, read once from the environment.
 
-Every name begins with `KEYFOLD_`; `keyfold up` sets them all by itself.
+Every name begins with `KEYFOLD_`; with `_FILE` at its end it names a file that has the value. `keyfold up` sets them
+all by itself.
 """
 
 import base64
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import msgspec
 
@@ -32,6 +34,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     `database_url` is that of the process's own login (`keyfold_api` or `keyfold_worker`);
     `admin_database_url`, a superuser's, is read by `keyfold migrate` alone.
     `trusted_proxies` are the addresses or networks, separated by commas, whose `X-Forwarded-For` is believed.
+    `nats_keys` are the API's, as `keyfold nats config` gives them; every other process logs in with a file of
+    credentials, `nats_credentials`.
     `peppers` maps a version to at least 32 bytes; the highest version is used for what is issued now.
     """
 
@@ -40,8 +44,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     admin_database_url: str = ""
     worker_database_url: str = ""
     nats_url: str = "nats://127.0.0.1:4222"
-    nats_user: str = ""
-    nats_password: str = ""
+    nats_keys: Secret | None = None
+    nats_credentials: str = ""
     nats_replicas: int = 1
     public_url: str = "http://127.0.0.1:8080"
     public_nats_url: str = "nats://127.0.0.1:4222"
@@ -60,18 +64,33 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     given: dict[str, object] = {}
     for field in msgspec.structs.fields(Settings):
         name = f"KEYFOLD_{field.name.upper()}"
-        if name not in environment:
-            if field.required:
-                raise SettingsError(f"{name} is not set. On one machine `keyfold up` needs no settings at all.")
-            continue
-        given[field.name] = environment[name]
+        value = read_variable(environment, name)
+        if value is not None:
+            given[field.name] = value
+        elif field.required:
+            raise SettingsError(f"{name} is not set. On one machine `keyfold up` needs no settings at all.")
     if "peppers" in given:
         given["peppers"] = read_peppers(str(given["peppers"]))
+    if "nats_keys" in given:
+        given["nats_keys"] = Secret(str(given["nats_keys"]).encode())
     try:
         return msgspec.convert(given, Settings, strict=False, dec_hook=_keep)
     except msgspec.ValidationError as error:
         expected, _, name = str(error).partition(" - at `$.")
         raise SettingsError(f"KEYFOLD_{name.rstrip('`').upper()} can't be read: {expected}") from None
+
+
+def read_variable(environment: Mapping[str, str], name: str) -> str | None:
+    """The value of a variable, or the content of the file that the variable `<name>_FILE` names."""
+    file = environment.get(f"{name}_FILE")
+    if file is None:
+        return environment.get(name)
+    if name in environment:
+        raise SettingsError(f"{name} and {name}_FILE are both set: which of them is meant?")
+    try:
+        return Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        raise SettingsError(f"The file that {name}_FILE names can't be read.") from None
 
 
 def read_peppers(text: str) -> dict[int, Secret]:

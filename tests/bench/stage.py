@@ -84,13 +84,12 @@ class Stage:
 
     def settings(self, database: str, *, role: str = "api") -> Settings:
         """As an `api` or a `worker` process has them on that database."""
-        login = self.nats.api if role == "api" else self.nats.worker
         return Settings(
             database_url=self.postgres.url(f"keyfold_{role}", database),
             peppers={1: Secret(self._pepper)},
             nats_url=self.nats.url,
-            nats_user=login.user,
-            nats_password=login.password,
+            nats_keys=Secret(self.nats.keys.encode()) if role == "api" else None,
+            nats_credentials="" if role == "api" else str(self.nats.credentials(role)),
             port=free_port(),
         )
 
@@ -100,8 +99,8 @@ class Stage:
             "KEYFOLD_DATABASE_URL": settings.database_url,
             "KEYFOLD_PEPPERS": f"1:{base64.b64encode(self._pepper).decode()}",
             "KEYFOLD_NATS_URL": settings.nats_url,
-            "KEYFOLD_NATS_USER": settings.nats_user,
-            "KEYFOLD_NATS_PASSWORD": settings.nats_password,
+            **({"KEYFOLD_NATS_KEYS": settings.nats_keys.reveal.decode()} if settings.nats_keys else {}),
+            "KEYFOLD_NATS_CREDENTIALS": settings.nats_credentials,
             "KEYFOLD_PORT": str(settings.port),
         }
 

@@ -15,6 +15,13 @@ NOWHERE = "01h455vb4pex5vsknk084sn02q"
 """The end of an id that nothing has."""
 
 
+QUERIES = {"/api/v1/lifecycle/stream": {"live": "false"}, "/api/v1/events/stream": {"from": "nowhere"}}
+"""What a route needs in order to answer, and end."""
+
+NAMES = {"consumer_name": "nobody", "sequence": "1"}
+"""Parameters of paths that are no ids, but mean something below the key that asks: each of nothing that it has."""
+
+
 class Things(NamedTuple):
     """One of each, by the names that routes give to their ids, and in the end what only a body takes."""
 
@@ -23,6 +30,7 @@ class Things(NamedTuple):
     link_id: str
     key_id: str
     role_id: str
+    topic_id: str
     target_id: str
 
     def nowhere(self) -> "Things":
@@ -43,13 +51,20 @@ class Route(NamedTuple):
 
     async def ask(self, api: httpx.AsyncClient, things: Things, headers: Mapping[str, str]) -> httpx.Response:
         """Asked of these things, with all that a request needs to get as far as them."""
-        unknown = {*self.names} - {*Things._fields}
+        unknown = {*self.names} - {*Things._fields} - {*NAMES}
         assert not unknown, f"{self} takes {unknown}: add one to Things and things_of() in tests/contract/routes.py."
         if self.method == "PATCH":
             headers = {"If-Match": "*", **headers}
         return await api.request(
-            self.method, self.path.format(**things._asdict()), json=self.body(things), headers=headers
+            self.method,
+            self.at(things),
+            json=self.body(things),
+            headers=headers,
+            params=QUERIES.get(self.path),
         )
+
+    def at(self, things: Things) -> str:
+        return self.path.format(**things._asdict(), **NAMES)
 
     def body(self, things: Things) -> Any:
         if self.method not in ("POST", "PATCH", "PUT"):
@@ -94,9 +109,22 @@ def bodies(of: Things) -> dict[tuple[str, str], Any]:
         ("POST", "/api/v1/keys/bulk"): {"action": "reinstate", "filter": {"tag": "none has this"}},
         ("POST", "/api/v1/keys/explain"): {"keyId": of.key_id},
         ("POST", "/api/v1/keys/verify"): {"key": "kf_no"},
+        ("POST", "/api/v1/events"): {"specversion": "1.0"},
+        ("POST", "/api/v1/consumers"): {"name": "No"},
+        **{
+            ("POST", f"/api/v1/consumers/{{consumer_name}}/{what}"): {"tokens": ["1.1.1.1.1"]}
+            for what in ("ack", "nack", "terminate", "extend")
+        },
+        ("POST", "/api/v1/consumers/{consumer_name}/pull"): {"waitSeconds": 0},
+        ("POST", "/api/v1/consumers/{consumer_name}/seek"): {"from": "end"},
+        ("POST", "/api/v1/consumers/{consumer_name}/dead-letters/{sequence}/redrive"): None,
         ("POST", "/api/v1/roles"): {"name": "idle", "permissions": []},
         ("PATCH", "/api/v1/roles/{role_id}"): {"description": "test"},
         ("PATCH", "/api/v1/workspace"): {"name": "another"},
+        ("POST", "/api/v1/integrations/{integration_id}/topics"): {"name": "app/order/test"},
+        ("PATCH", "/api/v1/topics/{topic_id}"): {"description": "test"},
+        ("POST", "/api/v1/topics/{topic_id}/schemas"): {"schema": {"type": "object"}},
+        ("POST", "/api/v1/topics/{topic_id}/check"): {"schema": {"type": "object"}},
     }
 
 
@@ -104,6 +132,7 @@ async def things_of(tenant: Tenant) -> Things:
     """Fresh ones."""
     partner_id, keys = await tenant.onboard()
     role = await tenant.post("/api/v1/roles", {"name": "reader", "permissions": ["keys:read"]})
+    topic = await tenant.post(f"/api/v1/integrations/{tenant.integration_id}/topics", {"name": f"app/{partner_id}"})
     links = await tenant.get("/api/v1/links", partnerId=partner_id, minPosition=await tenant.services.journal.head())
     return Things(
         integration_id=tenant.integration_id,
@@ -111,5 +140,6 @@ async def things_of(tenant: Tenant) -> Things:
         link_id=links.json()["data"][0]["id"],
         key_id=keys["dev"]["id"],
         role_id=role.json()["data"]["id"],
+        topic_id=topic.json()["data"]["id"],
         target_id=keys["stage"]["id"],
     )

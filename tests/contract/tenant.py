@@ -111,6 +111,10 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[tuple[Servi
         while not services.bus.is_connected:
             await asyncio.sleep(0.002)
     background = asyncio.create_task(services.run())
+    async with asyncio.timeout(10):
+        while not services.gateway.is_connected:
+            await asyncio.sleep(0.002)
+    await asyncio.gather(services.gateway.auth.client.flush(), services.gateway.system.client.flush())
     transport = httpx.ASGITransport(create_app(services), client=("192.0.2.7", 4711))  # type: ignore[arg-type]  # ASGI all the same
     try:
         async with httpx.AsyncClient(transport=transport, base_url="https://keyfold.test") as client:

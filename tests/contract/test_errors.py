@@ -10,7 +10,7 @@ from keyfold.web.services import Services
 from .routes import NOWHERE, Things, routes
 from .tenant import PARTNER, Tenant, bearer, problem
 
-NOTHING = Things(*(f"{prefix}_{NOWHERE}" for prefix in ("int", "prt", "lnk", "key", "rol", "key")))
+NOTHING = Things(*(f"{prefix}_{NOWHERE}" for prefix in ("int", "prt", "lnk", "key", "rol", "top", "key")))
 
 
 GARBAGE: list[str | bytes] = [
@@ -79,7 +79,7 @@ async def test_another_method_is_refused_with_those_that_are_allowed(
 
 async def test_options_needs_no_key_on_any_route(api: httpx.AsyncClient, services: Services) -> None:
     for route in routes(services):
-        answer = await api.options(route.path.format(**NOTHING._asdict()))
+        answer = await api.options(route.at(NOTHING))
         assert answer.status_code == 204, route
         assert "OPTIONS" in answer.headers["allow"]
 
@@ -88,7 +88,7 @@ async def test_head_on_the_api_is_answered_and_never_does_anything(workspace: Te
     _, token = await workspace.invite()
     before = await workspace.services.journal.head()
     for route in routes(workspace.services):
-        answer = await workspace.api.head(route.path.format(**NOTHING._asdict()), headers=bearer(workspace.owner_key))
+        answer = await workspace.api.head(route.at(NOTHING), headers=bearer(workspace.owner_key))
         assert answer.status_code < 500, route
         assert answer.content == b""
     assert await workspace.services.journal.head() == before

@@ -1,7 +1,6 @@
 """A whole system for a test: an API and a worker as processes of their own, and a first workspace with its two keys."""
 
 import asyncio
-import base64
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -12,11 +11,11 @@ from typing import NamedTuple
 import httpx
 import msgspec
 
-from conftest import make_settings, new_database, settings_of_worker
+from conftest import environment, make_settings, new_database, settings_of_worker
 from keyfold.cli.bootstrap import Bootstrap, bootstrap
 from keyfold.cli.embedded import Nats, Postgres
 from keyfold.cli.embedded.nats import free_port
-from keyfold.settings import Secret, Settings
+from keyfold.settings import Settings
 
 PATIENCE = 30.0
 """Seconds that the processes get on a busy machine until they must be ready."""
@@ -25,11 +24,13 @@ PATIENCE = 30.0
 class System(NamedTuple):
     """What a newcomer has after `keyfold up`."""
 
+    settings: Settings
     url: str
     integration_id: str
     integration_key: str
     account_key: str
-    gateway_nats: str = ""
+    nats_url: str = ""
+    gateway_credentials: str = ""
 
     async def invite(self, **body: object) -> str:
         """The address of a new onboarding link."""
@@ -38,6 +39,10 @@ class System(NamedTuple):
             answer = await client.post("/api/v1/external/partner", json=body, headers=headers)
         assert answer.status_code == 201, answer.text
         return str(answer.json()["data"]["url"])
+
+    async def anew(self) -> "System":
+        """The same with another workspace, in which nothing has happened yet."""
+        return await _founded(self, await bootstrap(self.settings))
 
 
 @asynccontextmanager
@@ -49,8 +54,7 @@ async def hosted(server: Postgres, folder: Path) -> AsyncIterator[System]:
     try:
         settings = make_settings(database, nats)
         async with running(settings, settings_of_worker(settings, nats), folder) as system:
-            login = f"{nats.gateway.user}:{nats.gateway.password}"
-            yield system._replace(gateway_nats=nats.url.replace("//", f"//{login}@"))
+            yield system._replace(nats_url=nats.url, gateway_credentials=str(nats.credentials("gateway")))
     finally:
         await nats.stop()
 
@@ -64,19 +68,12 @@ async def running(settings: Settings, worker_settings: Settings, folder: Path) -
     processes = [await _start(name, its, folder) for name, its in (("api", api), ("worker", worker))]
     try:
         await _ready(url, processes)
-        yield await _founded(url, await bootstrap(api))
+        yield await System(api, url, "", "", "").anew()
     finally:
         for process in processes:
             if process.returncode is None:
                 process.terminate()
             await process.wait()
-
-
-def environment(settings: Settings) -> dict[str, str]:
-    """The settings as the variables that they are read from."""
-    peppers = ",".join(f"{version}:{_base64(pepper)}" for version, pepper in settings.peppers.items())
-    values = msgspec.structs.asdict(settings) | {"peppers": peppers}
-    return {f"KEYFOLD_{name.upper()}": str(value) for name, value in values.items()}
 
 
 async def _start(command: str, settings: Settings, folder: Path) -> asyncio.subprocess.Process:
@@ -99,15 +96,14 @@ async def _ready(url: str, processes: list[asyncio.subprocess.Process]) -> None:
                 await asyncio.sleep(0.05)
 
 
-async def _founded(url: str, founded: Bootstrap) -> System:
+async def _founded(system: System, founded: Bootstrap) -> System:
     """Returns when lists include what was founded."""
-    system = System(url, founded.integration_id, founded.integration_key, founded.account_key)
-    headers = {"Authorization": f"Bearer {system.account_key}"}
-    async with httpx.AsyncClient(base_url=url, headers=headers) as client, asyncio.timeout(PATIENCE):
+    headers = {"Authorization": f"Bearer {founded.account_key}"}
+    async with httpx.AsyncClient(base_url=system.url, headers=headers) as client, asyncio.timeout(PATIENCE):
         while len((await client.get("/api/v1/keys")).json()["data"]) < 2:
             await asyncio.sleep(0.05)
-    return system
-
-
-def _base64(pepper: Secret) -> str:
-    return base64.b64encode(pepper.reveal).decode()
+    return system._replace(
+        integration_id=founded.integration_id,
+        integration_key=founded.integration_key,
+        account_key=founded.account_key,
+    )

@@ -74,7 +74,7 @@ async def system(postgres_server: Postgres, tmp_path_factory: pytest.TempPathFac
 @pytest.mark.parametrize("page", WITH_EXAMPLES)
 @pytest.mark.asyncio(loop_scope="module")
 async def test_the_examples_of_a_page_print_what_it_promises(page: str, system: System, tmp_path: Path) -> None:
-    printed = await run(WITH_EXAMPLES[page], system, tmp_path)
+    printed = await run(WITH_EXAMPLES[page], await system.anew(), tmp_path)
     for example, output in zip(WITH_EXAMPLES[page], printed, strict=True):
         if example.promise is not None:
             difference = compare(*example.promise, output)
@@ -89,7 +89,8 @@ async def run(blocks: list[Example], system: System, folder: Path) -> list[str]:
         "KEYFOLD": system.url,
         "INTEGRATION_KEY": system.integration_key,
         "ACCOUNT_KEY": system.account_key,
-        "GATEWAY_NATS": system.gateway_nats,
+        "NATS": system.nats_url,
+        "GATEWAY_CREDENTIALS": system.gateway_credentials,
         "LC_ALL": "C.UTF-8",
     }
     process = await asyncio.create_subprocess_exec(

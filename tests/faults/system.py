@@ -1,6 +1,5 @@
 """`keyfold api` and `keyfold worker` as processes, each with its log, to be killed and started again."""
 
-import base64
 import os
 import signal
 import subprocess
@@ -14,6 +13,7 @@ import httpx
 import msgspec
 
 from conftest import Database
+from conftest import environment as environment_of
 from integration.support import (
     CAUSE,
     assert_gapless,
@@ -30,14 +30,8 @@ from keyfold.web.services import Services
 
 
 def environment(settings: Settings, port: int) -> dict[str, str]:
-    """The settings as the variables that a process reads."""
-    given = {name: str(value) for name, value in msgspec.structs.asdict(settings).items()}
-    given["port"] = str(port)
-    given["log_level"] = "debug"
-    given["peppers"] = ",".join(
-        f"{version}:{base64.b64encode(pepper.reveal).decode()}" for version, pepper in settings.peppers.items()
-    )
-    return {f"KEYFOLD_{name.upper()}": value for name, value in given.items()}
+    """The settings as the variables of a process that says all it has to say."""
+    return environment_of(msgspec.structs.replace(settings, port=port, log_level="debug"))
 
 
 class Process:

@@ -10,10 +10,9 @@ from functools import partial
 from typing import Any
 
 import httpx
-import nats
 import psutil
 
-from integration.support import wait_until
+from integration.support import logged_in, wait_until
 from keyfold.bus.hearing import LEASE
 from keyfold.bus.subjects import VERIFY
 
@@ -70,8 +69,7 @@ async def ask_everything(system: System, client: httpx.AsyncClient, partner: dic
 
 async def status_by_nats(system: System, key: str) -> str:
     """The status of an answer to a gateway."""
-    login = system.nats.gateway
-    async with await nats.connect(system.nats.url, user=login.user, password=login.password) as gateway:
+    async with logged_in(system.nats, "gateway") as gateway:
         answer = await gateway.request(VERIFY, json.dumps({"key": key}).encode(), timeout=5, headers=system.owner)
     return str((answer.headers or {})["Keyfold-Status"])
 

@@ -5,6 +5,7 @@ import asyncio
 import httpx
 
 from integration.support import connected, rows, value, wait_until
+from keyfold.bus.topology import LOGINS
 
 from .load import Load
 from .system import System, onboard
@@ -97,7 +98,8 @@ async def test_no_secret_is_in_any_log_of_any_process(system: System) -> None:
         await process.ended()
     secrets = [*load.secrets, partner["token"], *partner["cookies"], *[key["secret"] for key in partner["keys"]]]
     secrets += [headers["Authorization"].removeprefix("Bearer ") for headers in (system.owner, system.inviter)]
-    secrets += [login.password for login in (system.nats.api, system.nats.worker, system.nats.gateway)]
+    secrets += [system.nats.login(name).key.seed for name in LOGINS]
+    secrets += [system.nats.keys, system.nats.keys.partition(":")[2][:42]]  # of which the first half is the secret one
     logs = [system.api.log, system.worker.log, system.nats.child.log, system.database.server.child.log]
     texts = {log: log.read_text(errors="replace") for log in logs}
     assert "request" in texts[system.api.log]

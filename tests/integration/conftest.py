@@ -1,17 +1,21 @@
 """The application on a real store, with nothing else running unless a test asks."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
+from nats.aio.client import Client
 
 from conftest import Database
 from keyfold.bus.connection import Bus
+from keyfold.bus.topology import core_login
 from keyfold.settings import Settings
 from keyfold.store.journal import PostgresJournal
 from keyfold.store.postgres import Postgres
 from keyfold.web.services import Services
 from keyfold.worker.worker import Worker
 
+from .partner import Connect, connected
 from .support import Life, wait_until, working
 
 
@@ -48,7 +52,7 @@ async def life(services: Services) -> Life:
 @pytest.fixture
 async def bus(worker_settings: Settings) -> AsyncIterator[Bus]:
     """A connection as the worker has it."""
-    this = Bus(worker_settings.nats_url, user=worker_settings.nats_user, password=worker_settings.nats_password)
+    this = Bus(worker_settings.nats_url, login=core_login(worker_settings))
     await this.start()
     await wait_until(lambda: this.is_connected)
     yield this
@@ -70,3 +74,17 @@ async def worker(worker_settings: Settings) -> AsyncIterator[Worker]:
     this = Worker(worker_settings)
     async with working(this):
         yield this
+
+
+@pytest.fixture
+async def connect(settings: Settings) -> AsyncIterator[Connect]:
+    """Connects partners' clients, which are closed after the test."""
+    clients: list[Client] = []
+
+    async def connect(key: str, **options: Any) -> Client:
+        clients.append(await connected(settings.nats_url, key, **options))
+        return clients[-1]
+
+    yield connect
+    for client in clients:
+        await client.close()

@@ -13,6 +13,8 @@ from typing import Any
 
 import asyncpg
 import msgspec
+import nats
+from nats.aio.client import Client
 
 from keyfold.app.access import Caller
 from keyfold.app.keys import NewKey
@@ -21,6 +23,7 @@ from keyfold.app.ports import Entry, StreamMovedError, Write
 from keyfold.app.rotation import Overlap
 from keyfold.app.views import RedemptionView
 from keyfold.app.work import Cause
+from keyfold.cli.embedded import Nats
 from keyfold.domain import ids
 from keyfold.domain.aggregates import KEY
 from keyfold.domain.integration import Terms
@@ -60,6 +63,21 @@ async def connected(url: str, **settings: str) -> AsyncIterator[asyncpg.Connecti
         yield connection
     finally:
         await connection.close(timeout=5)
+
+
+@asynccontextmanager
+async def logged_in(server: Nats, name: str, **options: Any) -> AsyncIterator[Client]:
+    """A connection as one of our own logins, by its credentials file and with nothing of ours around the client."""
+
+    async def ignore(_: Exception) -> None:
+        pass  # the refusals that a test provokes
+
+    given = {"user_credentials": str(server.credentials(name)), "error_cb": ignore, **options}
+    client = await nats.connect(server.url, **given)
+    try:
+        yield client
+    finally:
+        await client.close()
 
 
 async def value(url: str, statement: str, *arguments: Any) -> Any:

@@ -18,8 +18,8 @@ import pytest
 import pytest_asyncio
 from click.testing import CliRunner, Result
 
-from conftest import make_settings, new_database, settings_of_worker
-from examples.system import System, environment, running
+from conftest import environment, make_settings, new_database, settings_of_worker
+from examples.system import System, running
 from keyfold.cli import client as client_module
 from keyfold.cli.client import Client
 from keyfold.cli.embedded import Nats, Postgres

@@ -10,7 +10,8 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 from click.testing import CliRunner
 
-from keyfold.cli.embedded import Nats
+from keyfold.bus.nkeys import claims_of
+from keyfold.bus.topology import core_login
 from keyfold.cli.embedded.binaries import nats_binary
 from keyfold.cli.main import COMMANDS, main
 from keyfold.cli.migrate import logins_of
@@ -23,9 +24,7 @@ VARIABLES = {
     "POSTGRES_PASSWORD": "superuser",
     "API_POSTGRES_PASSWORD": "0a1b",
     "WORKER_POSTGRES_PASSWORD": "2c3d",
-    "API_NATS_PASSWORD": "4e5f",
-    "WORKER_NATS_PASSWORD": "6a7b",
-    "GATEWAY_NATS_PASSWORD": "8c9d",
+    "KEYFOLD_NATS_ROOT": f"{'B' * 43}=",
 }
 _PLACE = re.compile(r"\$(?:\$|\{(?P<name>\w+)(?::(?P<kind>[?-])(?P<rest>[^}]*))?\})")
 
@@ -61,12 +60,30 @@ def variables_of(service: str) -> dict[str, str]:
     return dict(compose()["services"][service]["environment"])
 
 
-def test_it_has_the_five_services_and_each_is_waited_for() -> None:
+@pytest.fixture
+def configured(tmp_path: Path) -> Path:
+    """What the service nats-config writes, with its command and its variables, where its volumes would be."""
+    service = compose()["services"]["nats-config"]
+    command = [each.replace("--out=/nats", f"--out={tmp_path}") for each in service["command"]]
+    assert command != service["command"]
+    done = CliRunner().invoke(main, command, env=dict(service["environment"]))
+    assert done.exit_code == 0, done.output
+    return tmp_path
+
+
+def mounts(service: str) -> dict[str, str]:
+    """The volume of each path in a service, and `ro` where it may only read."""
+    found = [each.partition(":") for each in compose()["services"][service].get("volumes", ())]
+    return {path: name for name, _, path in found}
+
+
+def test_it_has_the_six_services_and_each_is_waited_for() -> None:
     services = compose()["services"]
-    assert services.keys() == {"postgres", "nats", "migrate", "api", "worker"}
+    assert services.keys() == {"postgres", "nats", "nats-config", "migrate", "api", "worker"}
     for name in ("postgres", "nats", "api", "worker"):
         assert services[name]["healthcheck"]["test"][0] == "CMD", name
     assert services["migrate"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+    assert services["nats"]["depends_on"] == {"nats-config": {"condition": "service_completed_successfully"}}
     for name in ("api", "worker"):
         assert services[name]["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
         assert services[name]["restart"] == "unless-stopped"
@@ -81,14 +98,18 @@ def test_an_unset_secret_is_refused_by_its_name(name: str) -> None:
 @pytest.mark.parametrize("service", ["migrate", "api", "worker"])
 def test_every_variable_of_a_service_is_a_setting_that_exists(service: str) -> None:
     known = {f"KEYFOLD_{field.name.upper()}" for field in msgspec.structs.fields(Settings)}
-    assert variables_of(service).keys() <= known
+    assert {name.removesuffix("_FILE") for name in variables_of(service)} <= known
 
 
 @pytest.mark.parametrize("service", ["api", "worker"])
-def test_the_processes_can_read_their_settings(service: str) -> None:
-    settings = read_settings(variables_of(service))
+def test_the_processes_can_read_their_settings(service: str, configured: Path) -> None:
+    given = {name: value.replace("/nats/", f"{configured}/") for name, value in variables_of(service).items()}
+    settings = read_settings(given)
+    login = core_login(settings)
+    assert login is not None
+    assert claims_of(login.jwt)["name"] == service
     assert settings.database_url.startswith(f"postgresql://keyfold_{service}:")
-    assert (settings.nats_user, settings.host, settings.port) == (service, "0.0.0.0", 8080)
+    assert (settings.host, settings.port) == ("0.0.0.0", 8080)
     assert f":{settings.port}/health/ready" in str(compose()["services"][service]["healthcheck"])
 
 
@@ -105,31 +126,30 @@ def test_the_commands_exist(service: str) -> None:
     assert CliRunner().invoke(main, [command, "--help"]).exit_code == 0
 
 
-def test_the_server_accepts_the_configuration_of_nats(tmp_path: Path) -> None:
-    file = tmp_path / "nats.conf"
-    file.write_text(compose()["configs"]["nats"]["content"])
+def test_the_server_accepts_the_configuration_of_nats(configured: Path) -> None:
+    file = configured / "server" / "nats.conf"
     command = [str(nats_binary()), "-t", "-c", str(file)]
     checked = subprocess.run(command, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
-    assert "configuration file" in checked.stderr
+    assert '"store_dir": "/data"' in file.read_text()
+    assert ":8222/healthz" in str(compose()["services"]["nats"]["healthcheck"])
+    assert 'http: "127.0.0.1:8222"' in file.read_text()
 
 
-def test_the_logins_at_nats_may_do_what_those_of_the_embedded_server_may(tmp_path: Path) -> None:
-    composed = compose()["configs"]["nats"]["content"]
-    embedded = Nats(tmp_path, 4222).configuration()
-    for user in ("api", "worker", "gateway"):
-        assert permissions(composed, user) == permissions(embedded, user)
-    assert permissions(composed, "api")["publish"] == ["keyfold.>"]
-    for configuration in (composed, embedded):
-        assert len(re.findall(r'"?allow_responses"?: true', configuration)) == 1
+def test_each_service_sees_its_own_file_of_nats_and_only_reads_it(configured: Path) -> None:
+    """The folders that are written are the volumes, and each of them has one reader."""
+    written = mounts("nats-config")
+    folders = {file.parent.relative_to(configured) for file in configured.rglob("*") if file.is_file()}
+    assert {f"/nats/{folder}" for folder in folders} == {*written}
+    assert mounts("nats") == {"/data": "nats", "/etc/keyfold:ro": written["/nats/server"]}
+    assert mounts("api") == {"/nats/api:ro": written["/nats/api"]}
+    assert mounts("worker") == {"/nats/worker:ro": written["/nats/worker"]}
+    assert {name for service in compose()["services"] for name in mounts(service).values()} == {*compose()["volumes"]}
 
 
-def permissions(configuration: str, user: str) -> dict[str, list[str]]:
-    """The subjects that a login may publish and subscribe, whichever way the configuration writes them."""
-    of_user = re.split(r'"?user"?: "', configuration)
-    (text,) = [each for each in of_user if each.startswith(f'{user}"')]
-    lists = re.findall(r'"?(publish|subscribe)"?: \[([^\]]*)\]', text)
-    return {name: re.findall(r'"([^"]+)"', subjects) for name, subjects in lists}
+def test_only_the_service_that_makes_the_keys_has_the_root() -> None:
+    services = compose()["services"]
+    assert [name for name in services if VARIABLES["KEYFOLD_NATS_ROOT"] in str(services[name])] == ["nats-config"]
 
 
 def test_the_image_takes_what_the_build_needs_and_nothing_of_a_machine() -> None:

@@ -1,7 +1,5 @@
-"""The embedded servers: start, stop, what a crash leaves, and what the logins may do."""
+"""The embedded servers: start, stop, what a crash leaves, and what they tell nobody."""
 
-import asyncio
-import json
 import os
 import shutil
 import signal
@@ -12,14 +10,13 @@ import time
 from pathlib import Path
 
 import asyncpg
-import nats
-import nats.errors
 import psutil
 import pytest
-from nats.aio.client import Client as NatsClient
 
-from keyfold.cli.embedded import EmbeddedError, Nats, NatsLogin, Postgres
+from keyfold.cli.embedded import EmbeddedError, Nats, Postgres
 from keyfold.cli.embedded.nats import free_port
+
+from .support import logged_in
 
 _RUN_UNTIL_KILLED = """
 import asyncio, sys
@@ -60,31 +57,6 @@ def _gone(pid: int) -> bool:
         return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True
-
-
-async def _connect(server: Nats, login: NatsLogin) -> NatsClient:
-    async def ignore(_: Exception) -> None:
-        pass  # the refusals that a test provokes
-
-    return await nats.connect(
-        server.url,
-        user=login.user,
-        password=login.password,
-        error_cb=ignore,
-        allow_reconnect=False,
-        max_reconnect_attempts=0,
-    )
-
-
-async def _answer_to_login(server: Nats, password: str) -> str:
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-    await reader.readline()
-    login = {"user": "api", "pass": password, "verbose": False}
-    writer.write(b"CONNECT " + json.dumps(login).encode() + b"\r\nPING\r\n")
-    answer = await reader.readline()
-    writer.close()
-    await writer.wait_closed()
-    return answer.decode()
 
 
 async def test_postgres_keeps_its_data_over_a_stop_and_over_a_crash(own_postgres_server: Postgres) -> None:
@@ -189,16 +161,12 @@ async def test_nats_keeps_its_streams_until_it_is_wiped(nats_server: Nats) -> No
     """Restarted on the same port: the stream is there. Wiped: it is not."""
 
     async def streams() -> list[str | None]:
-        connection = await _connect(nats_server, nats_server.worker)
-        try:
-            return [stream.config.name for stream in await connection.jetstream().streams_info()]
-        finally:
-            await connection.close()
+        async with logged_in(nats_server, "worker") as worker:
+            return [stream.config.name for stream in await worker.jetstream().streams_info()]
 
-    connection = await _connect(nats_server, nats_server.worker)
-    await connection.jetstream().add_stream(name="LIFECYCLE", subjects=["lc.>"])
-    await connection.jetstream().publish("lc.one", b"1")
-    await connection.close()
+    async with logged_in(nats_server, "worker", allow_reconnect=False) as worker:
+        await worker.jetstream().add_stream(name="LIFECYCLE", subjects=["lc.>"])
+        await worker.jetstream().publish("lc.one", b"1")
     nats_server.kill()
     await nats_server.start()
     assert await streams() == ["LIFECYCLE"]
@@ -208,38 +176,21 @@ async def test_nats_keeps_its_streams_until_it_is_wiped(nats_server: Nats) -> No
     assert await streams() == []
 
 
-async def test_nats_logins_may_do_no_more_than_they_need(nats_server: Nats) -> None:
-    """The api can wake others, and neither writes nor reads the lifecycle stream. Nobody else gets in."""
-    worker = await _connect(nats_server, nats_server.worker)
-    api = await _connect(nats_server, nats_server.api)
-    heard = await worker.subscribe("keyfold.>")
-    for _ in range(2):  # nats-py writes PING before what is pending: the first PONG may be older than the subscription
-        await worker.flush()
-    await api.publish("lc.forged", b"")
-    await api.publish("keyfold.appended", b"1")
-    assert (await heard.next_msg(timeout=2)).data == b"1"
-    await worker.jetstream().add_stream(name="LIFECYCLE", subjects=["lc.>"])
-    with pytest.raises(nats.errors.Error):
-        await api.jetstream(timeout=0.3).publish("lc.forged", b"")
-    with pytest.raises(nats.errors.Error):
-        await api.jetstream(timeout=0.3).stream_info("LIFECYCLE")
-    assert (await worker.jetstream().stream_info("LIFECYCLE")).state.messages == 0
-    for connection in (api, worker):
-        await connection.close()
-    assert "Authorization Violation" in await _answer_to_login(nats_server, "wrong")
-    assert "Authorization Violation" not in await _answer_to_login(nats_server, nats_server.api.password)
-
-
-async def test_nats_syncs_always_and_tells_nobody_its_passwords(tmp_path: Path) -> None:
-    """The configuration is private, and passes the server's own check."""
+async def test_nats_syncs_always_and_tells_nobody_its_keys(tmp_path: Path) -> None:
+    """Configuration and credentials are private; no seed is in the configuration, the log or a `repr`."""
     server = Nats(tmp_path / "nats", free_port())
+    worker = server.credentials("worker")
     await server.start()
     await server.stop()
     configuration = tmp_path / "nats" / "nats.conf"
-    assert configuration.stat().st_mode & 0o777 == 0o600
+    for file in (configuration, worker):
+        assert file.stat().st_mode & 0o777 == 0o600
     assert '"sync_interval": "always"' in configuration.read_text()
-    assert server.api.password not in repr(server.api)
-    assert server.api.password not in (tmp_path / "nats.log").read_text()
+    shown = [configuration.read_text(), (tmp_path / "nats.log").read_text(), repr(server.root)]
+    shown += [repr(each) for each in (server.login("worker"), server.generations[0])]
+    for secret in (server.login("worker").key.seed, server.login("api").key.seed, server.keys.partition(":")[2][:42]):
+        assert not [text for text in shown if secret in text]
+    assert server.login("worker").key.seed in worker.read_text()
 
 
 async def test_a_busy_port_is_an_error_that_says_so(nats_server: Nats, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from keyfold.bus.connection import Bus, Handler
 from keyfold.bus.hearing import BATCH, EVERY, LEASE, Hearing
 from keyfold.bus.herald import Appended, Herald
 from keyfold.bus.subjects import APPENDED
+from keyfold.bus.topology import core_login
 from keyfold.cli.embedded import Nats
 from keyfold.domain.refusals import Unavailable
 from keyfold.settings import Settings
@@ -87,7 +88,7 @@ class Ear:
     def __init__(
         self, settings: Settings, bus: type[Bus], tail: type[Tail], monotonic: Callable[[], float] = time.monotonic
     ) -> None:
-        self.bus = bus(settings.nats_url, user=settings.nats_user, password=settings.nats_password)
+        self.bus = bus(settings.nats_url, login=core_login(settings))
         self.tail = tail(Postgres(settings.database_url, name="ear"))
         self.told: list[str] = []
         self.hearing = Hearing(self.bus, self.tail, on_moved=self.on_moved, monotonic=monotonic)
@@ -127,7 +128,7 @@ async def running(work: Any) -> AsyncIterator[None]:
 @pytest.fixture
 async def speaker(settings: Settings, postgres: Postgres) -> AsyncIterator[PostgresJournal]:
     """The journal of another process, which heralds what it appends."""
-    bus = Bus(settings.nats_url, user=settings.nats_user, password=settings.nats_password)
+    bus = Bus(settings.nats_url, login=core_login(settings))
     herald = Herald(bus)
     journal = PostgresJournal(postgres, on_append=herald.appended)
     await bus.start()

@@ -1,13 +1,13 @@
 """Verification over NATS: as over HTTP, by whichever API process is there, and nothing else for a gateway."""
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-import nats
 import nats.errors
 import pytest
 from nats.aio.client import Client
@@ -17,11 +17,12 @@ from contract.tenant import Clock, Tenant, bearer, make_tenant, running
 from keyfold.app.verifier import Verdict
 from keyfold.bus import verification
 from keyfold.bus.subjects import APPENDED, VERIFY
-from keyfold.cli.embedded import Nats, NatsLogin
+from keyfold.bus.trust import ROOT_LENGTH
+from keyfold.cli.embedded import Nats
 from keyfold.cli.embedded.folder import Folder
 from keyfold.settings import Settings
 
-from .support import connected, value, wait_until
+from .support import connected, logged_in, value, wait_until
 
 LOCK = "LOCK TABLE keyfold.key_secrets IN ACCESS EXCLUSIVE MODE"
 WAITS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
@@ -33,23 +34,9 @@ class Answer(NamedTuple):
     headers: dict[str, str]
 
 
-@asynccontextmanager
-async def logged_in(server: Nats, login: NatsLogin) -> AsyncIterator[Client]:
-    async def ignore(_: Exception) -> None:
-        pass  # the refusals that a test provokes
-
-    client = await nats.connect(
-        server.url, user=login.user, password=login.password, error_cb=ignore, reconnect_time_wait=0.05
-    )
-    try:
-        yield client
-    finally:
-        await client.close()
-
-
 @pytest.fixture
 async def gateway(nats_server: Nats) -> AsyncIterator[Client]:
-    async with logged_in(nats_server, nats_server.gateway) as client:
+    async with logged_in(nats_server, "gateway", reconnect_time_wait=0.05) as client:
         yield client
 
 
@@ -289,7 +276,7 @@ async def test_without_any_process_a_gateway_knows_at_once(gateway: Client) -> N
 
 async def test_a_gateway_reaches_nothing_but_verification(tenant: Tenant, gateway: Client, nats_server: Nats) -> None:
     """Also by way of a reply subject, which the server doesn't check: it stays within the gateway's account."""
-    async with logged_in(nats_server, nats_server.worker) as worker:
+    async with logged_in(nats_server, "worker") as worker:
         heard = [await worker.subscribe(subject) for subject in (APPENDED, "keyfold.marker", "_INBOX.>")]
         await worker.flush()
         await gateway.publish(APPENDED, b"{}")
@@ -306,7 +293,7 @@ async def test_a_gateway_overhears_nothing(tenant: Tenant, gateway: Client, nats
     """Neither what moves nor what others are answered, the worker by JetStream for one."""
     subjects = ("keyfold.>", "lc.>", "_INBOX.>", "_R_.>")
     overheard = [await gateway.subscribe(subject) for subject in subjects]
-    async with logged_in(nats_server, nats_server.worker) as worker:
+    async with logged_in(nats_server, "worker") as worker:
         await worker.jetstream().account_info()
         for subject in ("keyfold.marker", "lc.x", "_INBOX.x"):
             await worker.publish(subject, b"")
@@ -316,11 +303,11 @@ async def test_a_gateway_overhears_nothing(tenant: Tenant, gateway: Client, nats
         assert [each.pending_msgs for each in overheard] == [0, 0, 0, 0]
 
 
-def test_a_data_folder_from_before_gets_the_gateways_password_and_keeps_the_rest(tmp_path: Path) -> None:
+def test_a_data_folder_from_before_gets_a_root_and_keeps_the_rest(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     before = {"api": "a", "worker": "b", "pepper": "c"}
     folder.write("secrets.json", before)
     now = folder.secrets()
-    assert now == before | {"gateway": now["gateway"]}
-    assert len(now["gateway"]) > 30
+    assert now == before | {"natsRoot": now["natsRoot"]}
+    assert len(base64.b64decode(now["natsRoot"])) == ROOT_LENGTH
     assert folder.secrets() == now

@@ -38,6 +38,8 @@ INSERT INTO projections.keys
            CASE WHEN n % 9 = 0 THEN 86400 END, now() + (n - 100) * interval '1 hour', 1, '{}'
     FROM generate_series(1, 9000) n;
 INSERT INTO projections.roles SELECT 'rol_' || n, 'ws_' || n % 50, 'active', 1, '{}' FROM generate_series(1, 8000) n;
+INSERT INTO projections.topics
+    SELECT 'top_' || n, 'ws_' || n % 50, 'int_' || n % 100, 'active', 1, '{}' FROM generate_series(1, 8000) n;
 INSERT INTO projections.audit
     SELECT n, 'ws_' || n % 200, 'key.issued.v1', 'key_' || n, now(), 'key', 'key_' || n / 5, NULL, 'req_' || n, 'int_1',
            'prt_' || n / 3, 'key_' || n
@@ -144,6 +146,7 @@ PAGES: list[tuple[str, dict[str, object], str | None, str]] = [
     ("key", {}, "revoked", "keys_workspace"),
     ("key", {"partner_id = $?": "prt_7"}, None, "keys_partner"),
     ("rol", {}, None, "roles_workspace"),
+    ("top", {"integration_id = $?": "int_7"}, "active", "topics_integration"),
 ]
 
 

@@ -8,7 +8,7 @@ from conftest import Database
 from .support import connected, rows, value
 
 R, ALL = {"SELECT"}, {"SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER", "MAINTAIN"}
-PROJECTIONS = ["audit", "cursors", "integrations", "keys", "links", "loops", "partners", "roles"]
+PROJECTIONS = ["audit", "cursors", "integrations", "keys", "links", "loops", "partners", "roles", "topics"]
 MAY: dict[str, dict[str, set[str]]] = {
     "keyfold_api": {
         "keyfold.log": R,
@@ -16,6 +16,9 @@ MAY: dict[str, dict[str, set[str]]] = {
         "keyfold.replays": R,
         "keyfold.key_usage": R,
         "keyfold.key_addresses": R,
+        "keyfold.event_usage": R,
+        "keyfold.event_usage_batches": set(),
+        "keyfold.consumer_samples": set(),
         **{f"projections.{table}": R for table in PROJECTIONS},
     },
     "keyfold_worker": {
@@ -24,6 +27,9 @@ MAY: dict[str, dict[str, set[str]]] = {
         "keyfold.replays": {"DELETE"},
         "keyfold.key_usage": R,
         "keyfold.key_addresses": set(),
+        "keyfold.event_usage": set(),
+        "keyfold.event_usage_batches": set(),
+        "keyfold.consumer_samples": set(),
         **{f"projections.{table}": ALL for table in PROJECTIONS},
     },
 }
@@ -66,7 +72,14 @@ async def test_a_login_may_call_these_functions_and_no_others(database: Database
     """refuse_change is a trigger's: it can't be called."""
     expected = {
         "keyfold_api": ["append", "note_usage", "refuse_change"],
-        "keyfold_worker": ["append", "forget_addresses", "refuse_change"],
+        "keyfold_worker": [
+            "age_event_usage",
+            "append",
+            "forget_addresses",
+            "note_consumers",
+            "note_event_usage",
+            "refuse_change",
+        ],
     }
     assert [name for (name,) in await rows(database.admin_url, FUNCTIONS, login)] == expected[login]
 

@@ -1,6 +1,7 @@
 """Projections: what they hold is what the log says, however it reached them, or they stop and say so."""
 
 import asyncio
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -93,7 +94,7 @@ class Feed(LifecycleReader):
     def is_open(self) -> bool:
         return bool(self.opened)
 
-    async def open(self, after: int) -> None:
+    async def open(self, after: int, *, since: datetime | None = None) -> None:
         self.opened.append(after)
 
     async def batch(self, most: int, timeout: float) -> list[Delivered]:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from nats.aio.msg import Msg
 
-from keyfold.bus import lifecycle
+from keyfold.bus import reader as reading
 from keyfold.bus.connection import Bus
-from keyfold.bus.lifecycle import Delivered, LifecycleReader, LifecycleStream
+from keyfold.bus.lifecycle import Delivered, LifecycleReader, LifecycleStream, Publication
 from keyfold.bus.subjects import LIFECYCLE
 from keyfold.cli.embedded import Nats
 
@@ -34,7 +34,9 @@ async def reader(bus: Bus) -> AsyncIterator[LifecycleReader]:
 async def fill(stream: LifecycleStream, upto: int) -> None:
     first = await stream.last() + 1
     for begin in range(first, upto + 1, 200):
-        await stream.publish([(n, "lc.ws.e", b"%d" % n) for n in range(begin, min(begin + 200, upto + 1))])
+        await stream.publish(
+            [Publication(n, "lc.ws.e", b"%d" % n, {}) for n in range(begin, min(begin + 200, upto + 1))]
+        )
 
 
 async def read(reader: LifecycleReader, count: int, most: int = 1_000) -> list[Delivered]:
@@ -62,7 +64,7 @@ async def test_it_asks_for_no_more_than_it_can_take(
     stream: LifecycleStream, reader: LifecycleReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reader that is slow is sent what it asked for and no more; asked for again when half of it has come."""
-    monkeypatch.setattr(lifecycle, "PULL", 100)
+    monkeypatch.setattr(reading, "PULL", 100)
     await fill(stream, 500)
     await reader.open(0)
     await wait_until(lambda: len(reader._arrived) == 100)
@@ -75,8 +77,8 @@ async def test_requests_that_expire_are_replaced_one_by_one_and_never_pile_up(
     bus: Bus, stream: LifecycleStream, reader: LifecycleReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bursts of more than half a request, between which requests expire: each would leave one more request behind."""
-    monkeypatch.setattr(lifecycle, "PULL", 20)
-    monkeypatch.setattr(lifecycle, "_SECOND", 10_000_000)  # requests live 0.3 s, heartbeats come after 0.05 s
+    monkeypatch.setattr(reading, "PULL", 20)
+    monkeypatch.setattr(reading, "_SECOND", 10_000_000)  # requests live 0.3 s, heartbeats come after 0.05 s
     await reader.open(0)
     seen: list[Delivered] = []
     for burst in range(1, 9):
@@ -154,8 +156,8 @@ async def test_a_silent_server_is_left_after_a_while(
     bus: Bus, stream: LifecycleStream, reader: LifecycleReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Heartbeats keep it open however long nothing happens; without them it closes."""
-    monkeypatch.setattr(lifecycle, "QUIET", 0.3)
-    monkeypatch.setattr(lifecycle, "_SECOND", 10_000_000)
+    monkeypatch.setattr(reading, "QUIET", 0.3)
+    monkeypatch.setattr(reading, "_SECOND", 10_000_000)
     await reader.open(0)
     until = asyncio.get_running_loop().time() + 0.9
     heard: Counter[str] = Counter()

@@ -149,7 +149,9 @@ def test_others_find_what_runs_and_a_second_one_is_refused(tmp_path: Path) -> No
             this.line["url"],
             this.line["natsUrl"],
         )
-        assert found["api"]["KEYFOLD_NATS_USER"] == "api"
+        assert found["api"]["KEYFOLD_NATS_KEYS"].startswith("1:")
+        assert "KEYFOLD_NATS_KEYS" not in found["worker"]
+        assert Path(found["worker"]["KEYFOLD_NATS_CREDENTIALS"]).stat().st_mode & 0o077 == 0
         assert "keyfold_worker@" in found["worker"]["KEYFOLD_DATABASE_URL"]
         for name in ("running.json", "secrets.json", "logs/api.log"):
             assert (data / name).stat().st_mode & 0o077 == 0

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given, strategies
 
-from keyfold.domain.ids import ENTROPY, is_id, new_id
+from keyfold.domain.ids import ENTROPY, is_id, new_id, time_of
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SPECIFIED = "prefix_01h455vb4pex5vsknk084sn02q"
@@ -86,3 +86,8 @@ def test_what_the_specification_calls_valid_is_an_id(text: str) -> None:
 )
 def test_what_the_specification_calls_invalid_and_other_prefixes_are_none(text: str) -> None:
     assert not is_id("prefix", text)
+
+
+@given(TIMES, ENTROPIES)
+def test_an_id_tells_the_millisecond_in_which_it_was_made(now: datetime, entropy: bytes) -> None:
+    assert abs(now - time_of(new_id("key", now, entropy))) <= timedelta(milliseconds=1)

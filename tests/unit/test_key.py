@@ -383,3 +383,9 @@ def test_nothing_of_a_secret_is_in_what_is_recorded() -> None:
     assert fields - {field.name for field in msgspec.structs.fields(IssueKey)} == {
         *(field.name for field in msgspec.structs.fields(Document))
     }
+
+
+def test_keys_that_follow_one_another_are_of_the_line_of_the_first() -> None:
+    assert given(key, [issued(**SERVICE)]).state.line == "key_1"
+    assert given(key, [issued(**SERVICE, predecessor_id="key_2", line_id="key_0")]).state.line == "key_0"
+    assert given(key, [SUCCESSOR]).state.line == "key_0", "lines weren't noted from the beginning"

@@ -6,7 +6,16 @@ from typing import Any
 import pytest
 
 from keyfold.domain import partner
+from keyfold.domain.consumer_group import (
+    GROUPS,
+    ConsumerAdded,
+    ConsumerRemoved,
+    ConsumerTaken,
+    Group,
+    TooManyConsumers,
+)
 from keyfold.domain.partner import (
+    AddConsumer,
     AddKey,
     Invitation,
     OffboardPartner,
@@ -16,9 +25,12 @@ from keyfold.domain.partner import (
     PartnerKeyAdded,
     PartnerOffboarded,
     PartnerOnboarded,
+    RemoveConsumer,
 )
+from keyfold.domain.permissions import Environment
 from keyfold.domain.record import encode
-from keyfold.domain.refusals import Invalid
+from keyfold.domain.refusals import Invalid, NotFound
+from keyfold.domain.rule import Receive
 
 from .given import NOW, Outcome, given, making
 
@@ -154,3 +166,32 @@ def test_its_status_and_its_times_follow_its_history() -> None:
 def test_a_history_without_its_beginning_is_no_history() -> None:
     with pytest.raises(ValueError, match=r"partner\.onboarded\.v1 before"):
         partner.evolve(None, ONBOARDED, NOW)
+
+
+def group(name: str = "billing", environment: Environment = "prod") -> Group:
+    return Group(environment, name, Receive(topics=("app/*",)), NOW)
+
+
+def added(of: Group) -> ConsumerAdded:
+    return ConsumerAdded(environment=of.environment, name=of.name, topics=of.receive.topics, **THIS)
+
+
+def test_a_consumer_is_added_once_for_each_environment() -> None:
+    there = given(partner, [INVITED, ONBOARDED, added(group())])
+    there.when(AddConsumer(group("other"))).then([added(group("other"))])
+    there.when(AddConsumer(group(environment="dev"))).then([added(group(environment="dev"))])
+    there.when(AddConsumer(group())).then_refused(ConsumerTaken)
+
+
+def test_a_partner_has_so_many_consumers_in_an_environment() -> None:
+    full = given(partner, [INVITED, *[added(group(f"g-{n}")) for n in range(GROUPS)]])
+    full.when(AddConsumer(group("more"))).then_refused(TooManyConsumers)
+    full.when(AddConsumer(group("more", "dev"))).then([added(group("more", "dev"))])
+
+
+def test_a_consumer_that_is_there_is_removed() -> None:
+    gone = ConsumerRemoved(environment="prod", name="billing", **THIS)
+    there = given(partner, [INVITED, added(group()), added(group(environment="dev"))])
+    there.when(RemoveConsumer("prod", "billing")).then([gone])
+    there.when(RemoveConsumer("stage", "billing")).then_refused(NotFound)
+    given(partner, [INVITED, added(group()), gone]).when(RemoveConsumer("prod", "billing")).then_refused(NotFound)

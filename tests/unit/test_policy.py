@@ -59,6 +59,8 @@ def test_keys_end_and_are_rotated_so_long_after_they_were_issued() -> None:
         ("idle_seconds", "idleSeconds", [None, 60, LONGEST], [59, LONGEST + 1]),
         ("overlap_seconds", "overlapSeconds", [0, 30 * 86_400], [-1, 30 * 86_400 + 1]),
         ("live_keys", "liveKeys", [None, 1, 1000], [0, 1001]),
+        ("event_bytes", "eventBytes", [1024, 2**20], [0, 1023, 2**20 + 1]),
+        ("connections", "connections", [1, 10_000], [0, -1, 10_001]),
         ("lead_days", "leadDays", [(), (1, 365), tuple(range(1, 11))], [(0,), (366,), (7, -1), tuple(range(1, 12))]),
         ("name_template", "nameTemplate", ["x", "{app}", "y" * 256], ["", "  ", "a\nb", "y" * 257]),
         ("rate", "rate/requests", [None, Rate(1, 1), Rate(1_000_000, 86_400)], [Rate(0, 1), Rate(1_000_001, 1)]),

@@ -1,6 +1,7 @@
 """Settings: read from the environment, wrong ones named and never repeated."""
 
 import base64
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -27,6 +28,7 @@ def test_every_setting_has_a_variable() -> None:
     settings = read_settings({**given, "KEYFOLD_PEPPERS": f"7:{PEPPER}"})
     assert {str(getattr(settings, field.name)) for field in msgspec.structs.fields(Settings)} == {
         "7",
+        "Secret(…)",
         "{7: Secret(…)}",
     }
 
@@ -72,8 +74,26 @@ def test_a_version_of_the_pepper_stands_once() -> None:
 
 
 def test_settings_show_no_secret_and_no_database_url() -> None:
-    settings = read_settings({**ENOUGH, "KEYFOLD_NATS_PASSWORD": "hunter2"})
+    settings = read_settings({**ENOUGH, "KEYFOLD_NATS_KEYS": "1:hunter2"})
+    assert settings.nats_keys is not None
+    assert settings.nats_keys.reveal == b"1:hunter2"
     shown = repr(settings) + str(settings)
     assert "hunter2" not in shown
     assert "somewhere" not in shown
     assert PEPPER not in shown
+
+
+def test_a_value_may_be_in_a_file_that_the_variable_names(tmp_path: Path) -> None:
+    """As secrets are given in containers; a line's end is not part of it."""
+    file = tmp_path / "peppers"
+    file.write_text(f"1:{PEPPER}\n")
+    settings = read_settings({"KEYFOLD_DATABASE_URL": "x", "KEYFOLD_PEPPERS_FILE": str(file)})
+    assert settings.peppers[1].reveal == b"p" * 32
+
+
+def test_a_file_that_cant_be_read_or_a_value_beside_it_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="KEYFOLD_PEPPERS_FILE") as error:
+        read_settings({"KEYFOLD_DATABASE_URL": "x", "KEYFOLD_PEPPERS_FILE": str(tmp_path / "hunter2")})
+    assert "hunter2" not in str(error.value)
+    with pytest.raises(SettingsError, match="KEYFOLD_PEPPERS and KEYFOLD_PEPPERS_FILE"):
+        read_settings({**ENOUGH, "KEYFOLD_PEPPERS_FILE": str(tmp_path)})

@@ -83,6 +83,7 @@ BOUND_TO = {
     "prt": ("integration", "partner"),
     "lnk": ("integration", "partner"),
     "key": ("integration", "partner", "environment"),
+    "top": ("integration",),
 }
 """What a thing is bound to, by the prefix of its id: a caller who is narrowed sees those of what it is narrowed to.
 An account key is bound to nothing, so that whoever is narrowed sees none but its own."""

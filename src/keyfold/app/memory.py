@@ -65,6 +65,10 @@ class Memory:
         """What is known of the key whose secret `text` could be."""
         return self._known.get(text[-76:-50]) if self._hears.is_current else None
 
+    def find_id(self, key_id: str) -> Known | None:
+        """What is known of the key with this id."""
+        return self._known.get(key_id[4:]) if self._hears.is_current else None
+
     def mark(self) -> int | None:
         """To be taken before the truth is asked, and given to `keep`."""
         return self._moves if self._hears.is_current else None

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
 from keyfold.domain.aggregates import Aggregate
+
+if TYPE_CHECKING:
+    from keyfold.app.memory import Known
 
 S = TypeVar("S")
 Clock = Callable[[], datetime]
@@ -96,4 +99,27 @@ class Journal(Protocol):
 
     async def head(self) -> int:
         """The last position of the log, 0 when it is empty."""
+        ...
+
+
+class Stored(NamedTuple):
+    """Where an app event is in its stream; of a duplicate, where it has been before."""
+
+    sequence: int
+    duplicate: bool
+
+
+class EventStore(Protocol):
+    """The streams of app events."""
+
+    async def store(self, stream: str, subject: str, payload: bytes, headers: dict[str, str]) -> Stored:
+        """Keeps a message, whatever is begun first comes first. Raises `Unavailable`, `EventTooLarge`."""
+        ...
+
+
+class Schemas(Protocol):
+    """What the data of events must be like."""
+
+    async def demand_valid(self, known: "Known", topic: str, data: Any) -> None:
+        """Raises a refusal for data that the topic's schema doesn't allow. UNSET is data that is none, or no JSON."""
         ...

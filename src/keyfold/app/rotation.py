@@ -101,6 +101,7 @@ async def issue_in_place(
         depth=this.depth,
         predecessor_id=this.id if rotated else None,
         delegates=tuple(each.id for each in live),
+        line_id=this.line,
     )
     return await issue_key(work, new)
 

@@ -101,6 +101,18 @@ class Verifier:
                 attempt.failed()
             return known
 
+    def recall_id(self, key_id: str) -> Known | None:
+        """What is in memory of a key that somebody else has already told from its secret."""
+        return self._memory.find_id(key_id)
+
+    async def find_id(self, key_id: str) -> Known | None:
+        """The same from memory, or from the truth. Raises `Unavailable`."""
+        return self.recall_id(key_id) or await self.truth(key_id)
+
+    async def truth(self, key_id: str) -> Known | None:
+        """What there is to know of an existing key by now, whatever is in memory. Raises `Unavailable`."""
+        return None if await self._journal.digest(key_id) is None else await self._recall(key_id)
+
     async def _try(self, token: Token) -> Known | None:
         """At equal cost for all that is unknown."""
         if self._vault.matches(token, await self._journal.digest(token.id)):

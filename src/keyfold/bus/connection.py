@@ -1,6 +1,7 @@
 """One connection to NATS for a process, which is there whenever NATS is."""
 
 import asyncio
+import base64
 import contextlib
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
@@ -11,6 +12,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext
+
+from keyfold.bus.trust import Login
 
 log = structlog.get_logger()
 
@@ -36,10 +39,9 @@ class Bus:
     nats-py reconnects by itself but closes for good on some errors, so a closed client is replaced by a new one.
     """
 
-    def __init__(self, url: str, *, user: str = "", password: str = "", name: str = "keyfold") -> None:
+    def __init__(self, url: str, *, login: Login | None = None, name: str = "keyfold") -> None:
         self._servers = url.split(",")
-        self._user = user
-        self._password = password
+        self._login = login
         self._name = name
         self._handlings: list[Handling] = []
         self._subscriptions: dict[Handling, Subscription] = {}
@@ -143,11 +145,12 @@ class Bus:
         async def on_error(error: Exception) -> None:
             log.debug("nats.error", error=type(error).__name__)
 
+        login = self._login
         await client.connect(
             self._servers,
             name=self._name,
-            user=self._user or None,
-            password=self._password or None,
+            user_jwt_cb=login and (lambda: bytearray(login.jwt.encode())),
+            signature_cb=login and (lambda nonce: base64.b64encode(login.key.sign(nonce.encode()))),
             max_reconnect_attempts=-1,
             reconnect_time_wait=0.1,  # type: ignore[arg-type]  # it is only slept
             connect_timeout=2,

@@ -20,3 +20,9 @@ def lifecycle(workspace: str, event_type: str) -> str:
 def probe(process: str) -> str:
     """What a process sends to itself through the server. Not below `_INBOX`, where an API may not publish."""
     return f"keyfold.probe.{process}"
+
+
+USAGE = "USAGE"
+"""The stream of how keys are used for events, on its way from the APIs to Postgres."""
+
+USAGE_SUBJECT = "usage.events"

@@ -1,5 +1,6 @@
 """`keyfold keys list`, `show` and `usage`."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -99,15 +100,26 @@ def describe(out: Output, view: dict[str, Any]) -> None:
 @click.argument("key", type=KEY_ID)
 @remote
 def usage(client: Client, out: Output, key: str) -> None:
-    """Show how often a key was used, and with what outcome."""
+    """Show how often a key was used, and with what outcome; and what it did with events in the last 24 hours."""
     view = client.get(f"{PATH}/{key}/usage")
+    events = client.get(f"{PATH}/{key}/events-usage")
     if out.as_json:
-        out.data(view)
+        out.data({**view, "events": events})
         return
     out.fields({"last used": when(view["lastUsedAt"]) or "never"})
     out.fields({f"to {action}": when(at) for action, at in sorted(view["lastUsedByAction"].items()) if action})
     if view["counts"]:
         out.table(["outcome", "times"], [[code, f"{count:,}"] for code, count in sorted(view["counts"].items())])
+    if events["totals"]:
+        out.table(["events, 24h", "times", "bytes", "half within", "99% within"], [*_events(events)])
+
+
+def _events(view: dict[str, Any]) -> Iterator[list[str]]:
+    """A line for each outcome."""
+    for outcome, total in sorted(view["totals"].items()):
+        latency = view["latency"]["byOutcome"].get(outcome, {})
+        times = [f"{latency[each] * 1000:g} ms" if latency.get(each) else "" for each in ("p50", "p99")]
+        yield [outcome, f"{total['count']:,}", f"{total['bytes']:,}", *times]
 
 
 def _why(view: dict[str, Any]) -> Text:

@@ -14,6 +14,7 @@ COMMANDS = {
     "api": ("keyfold.cli.serve:api", "Serve the HTTP API."),
     "worker": ("keyfold.cli.serve:worker", "Run relay, projections and housekeeping."),
     "migrate": ("keyfold.cli.migrate:migrate", "Apply the schema to a database."),
+    "nats": ("keyfold.cli.nats:nats", "Configure your own NATS servers."),
     "projections": ("keyfold.cli.projections:projections", "Look at, rebuild and verify the projections."),
     "workspaces": ("keyfold.cli.workspaces:workspaces", "Found workspaces."),
     "keys": ("keyfold.cli.keys:keys", "Look after access keys."),

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar, get_args
 
 import msgspec
 
-from keyfold.domain import integration, key, link, partner, role, session, workspace
+from keyfold.domain import attempt, integration, key, link, partner, role, session, topic_entry, workspace
 from keyfold.domain.key_events import AnyKeyEvent
 from keyfold.domain.key_state import Key
 from keyfold.domain.record import Event, Record
@@ -39,10 +39,12 @@ PARTNER = Aggregate("partner", "prt", partner.Partner, partner.PartnerEvent, par
 LINK = Aggregate("link", "lnk", link.Link, link.LinkEvent, link.evolve)
 KEY = Aggregate("key", "key", Key, AnyKeyEvent, key.evolve)
 ROLE = Aggregate("role", "rol", role.CustomRole, role.RoleEvent, role.evolve)
+TOPIC = Aggregate("topic", "top", topic_entry.Topic, topic_entry.TopicEvent, topic_entry.evolve)
+ATTEMPT = Aggregate("attempt", "att", attempt.Attempt, attempt.AccessRefused, attempt.evolve)
 SESSION = Aggregate("session", "pse", session.Session, session.SessionOpened, session.evolve)
 
 AGGREGATES: dict[str, Aggregate[Any]] = {
-    each.prefix: each for each in (WORKSPACE, INTEGRATION, PARTNER, LINK, KEY, ROLE, SESSION)
+    each.prefix: each for each in (WORKSPACE, INTEGRATION, PARTNER, LINK, KEY, ROLE, TOPIC, SESSION, ATTEMPT)
 }
 EVENT_TYPES: dict[str, type[Event]] = {event.type: event for each in AGGREGATES.values() for event in each.events}
 _decoders = {name: msgspec.json.Decoder(event) for name, event in EVENT_TYPES.items()}

@@ -4,9 +4,10 @@ Sources: TypeID specification 0.3, RFC 9562 section 5.7.
 """
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
 _SHIFTS = range(120, -1, -10)
 _VERSION_AND_VARIANT = 7 << 76 | 0b10 << 62
@@ -25,6 +26,14 @@ def new_id(prefix: str, now: datetime, entropy: bytes) -> str:
         | random & 0x3FFF_FFFF_FFFF_FFFF
     )
     return f"{prefix}_{''.join([_PAIRS[value >> shift & 1023] for shift in _SHIFTS])}"
+
+
+def time_of(this: str) -> datetime:
+    """When a TypeID was made, to the millisecond."""
+    value = 0
+    for character in this.rpartition("_")[2]:
+        value = value << 5 | _ALPHABET.index(character)
+    return _EPOCH + timedelta(milliseconds=value >> 80)
 
 
 def is_id(prefix: str, text: str) -> bool:

@@ -10,10 +10,12 @@ from keyfold.domain.limits import DESCRIPTION_LENGTH, NAME_LENGTH, Fault, text_f
 from keyfold.domain.permissions import ENVIRONMENTS, Environment
 from keyfold.domain.policy import Offer, policy_faults
 from keyfold.domain.record import Event, encode
-from keyfold.domain.refusals import Invalid
+from keyfold.domain.refusals import Invalid, Refusal
 
 LINK_LIFETIME = timedelta(minutes=30)
 LINK_LIFETIME_RANGE = (timedelta(minutes=5), timedelta(days=7))
+TOPICS = 500
+"""Topics in the catalogue of one integration."""
 
 
 class Presentation(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -72,16 +74,44 @@ class TermsChange(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
     link_lifetime_seconds: int | msgspec.UnsetType = msgspec.UNSET
 
 
-IntegrationEvent = IntegrationCreated | IntegrationChanged
+class IntegrationTopicAdded(Event, frozen=True, kw_only=True):
+    """A topic stands in the catalogue, by this name: noted here too, so that the names are found without a list."""
+
+    type = "integration.topic-added.v1"
+
+    integration_id: str
+    topic: str
+    topic_id: str
+
+
+class IntegrationTopicRemoved(Event, frozen=True, kw_only=True):
+    type = "integration.topic-removed.v1"
+
+    integration_id: str
+    topic: str
+    topic_id: str
+
+
+IntegrationEvent = IntegrationCreated | IntegrationChanged | IntegrationTopicAdded | IntegrationTopicRemoved
+
+
+class TopicTaken(Refusal):
+    code, status, title = "topic-taken", 409, "The integration has a topic of this name"
+
+
+class TooManyTopics(Refusal):
+    code, status, title = "too-many-topics", 409, "The integration has as many topics as it may"
 
 
 class Integration(msgspec.Struct, frozen=True, rename="camel"):
-    """`terms.environments` has an entry for each environment that a partner gets a key for."""
+    """`terms.environments` has an entry for each environment that a partner gets a key for; `topics` are the ids of
+    those in its catalogue by their names."""
 
     id: str
     workspace_id: str
     terms: Terms
     status: Literal["active"] = "active"
+    topics: dict[str, str] = {}
 
     def link_expiry(self, now: datetime) -> datetime:
         return now + timedelta(seconds=self.terms.link_lifetime_seconds)
@@ -114,6 +144,30 @@ def decide(integration: Integration, wanted: Terms) -> list[IntegrationEvent]:
     return [
         IntegrationChanged(
             workspace_id=integration.workspace_id, integration_id=integration.id, before=before, after=after
+        )
+    ]
+
+
+def add_topic(integration: Integration, topic: str, topic_id: str) -> list[IntegrationEvent]:
+    """A topic takes its name in the catalogue. Refuses a name that is taken, and more than `TOPICS`."""
+    if topic in integration.topics:
+        raise TopicTaken(f"{topic} is {integration.topics[topic]}: change that one, or withdraw it first.")
+    if len(integration.topics) >= TOPICS:
+        raise TooManyTopics(f"An integration has {TOPICS} topics at the most.")
+    return [
+        IntegrationTopicAdded(
+            workspace_id=integration.workspace_id, integration_id=integration.id, topic=topic, topic_id=topic_id
+        )
+    ]
+
+
+def remove_topic(integration: Integration, topic: str, topic_id: str) -> list[IntegrationEvent]:
+    """The name is free again, if it is this topic's."""
+    if integration.topics.get(topic) != topic_id:
+        return []
+    return [
+        IntegrationTopicRemoved(
+            workspace_id=integration.workspace_id, integration_id=integration.id, topic=topic, topic_id=topic_id
         )
     ]
 
@@ -156,6 +210,11 @@ def evolve(state: Integration | None, event: IntegrationEvent, at: datetime) -> 
                 if (value := getattr(event.after, name)) is not msgspec.UNSET
             }
             return msgspec.structs.replace(state, terms=msgspec.structs.replace(state.terms, **after))
+        case IntegrationTopicAdded():
+            return msgspec.structs.replace(state, topics=state.topics | {event.topic: event.topic_id})
+        case IntegrationTopicRemoved():
+            left = {name: of for name, of in state.topics.items() if name != event.topic}
+            return msgspec.structs.replace(state, topics=left)
         case _:
             assert_never(event)
 

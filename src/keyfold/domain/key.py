@@ -73,6 +73,7 @@ class IssueKey(msgspec.Struct, frozen=True, kw_only=True):
     depth: int = 0
     predecessor_id: str | None = None
     delegates: tuple[str, ...] = ()
+    line_id: str | None = None
 
     @property
     def mark(self) -> Mark:

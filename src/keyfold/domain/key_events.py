@@ -55,7 +55,8 @@ class KeyEvent(Event, frozen=True, kw_only=True):
 class KeyIssued(KeyEvent, frozen=True, kw_only=True):
     """An account key has a `role`, an integration key and a partner's an `integration_id`, a service key the rest.
 
-    The successor of a rotation names its predecessor, and takes over what that one had delegated.
+    The successor of a rotation names its predecessor, and takes over what that one had delegated. `line_id` is that of
+    the first key of the line in which one stands in the place of another.
     """
 
     type = "key.issued.v1"
@@ -76,6 +77,7 @@ class KeyIssued(KeyEvent, frozen=True, kw_only=True):
     depth: int = 0
     predecessor_id: str | None = None
     delegates: tuple[str, ...] = ()
+    line_id: str | None = None
 
 
 class KeyChanged(KeyEvent, frozen=True, kw_only=True):

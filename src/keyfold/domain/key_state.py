@@ -69,6 +69,12 @@ class Key(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     reason: str | None = None
     suspender: Suspender | None = None
     announced: tuple[str, ...] = ()
+    line_id: str | None = None
+
+    @property
+    def line(self) -> str:
+        """The id of the first key of those that stand in one another's place; a key is the first unless it says."""
+        return self.line_id or self.predecessor_id or self.id  # lines weren't noted from the beginning
 
     @property
     def expires_at(self) -> datetime | None:
@@ -128,6 +134,7 @@ def _issued(event: KeyIssued, at: datetime) -> Key:
         depth=event.depth,
         delegates=event.delegates,
         predecessor_id=event.predecessor_id,
+        line_id=event.line_id,
     )
 
 

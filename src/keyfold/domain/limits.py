@@ -30,17 +30,25 @@ def text_faults(pointer: str, text: str | None, *, most: int, lines: bool = Fals
 
 def metadata_faults(pointer: str, metadata: object) -> Iterator[Fault]:
     """The first thing that is wrong with an object of the client's own making."""
-    fault = _fault(pointer, metadata, 1) if isinstance(metadata, dict) else (pointer, "This must be an object.")
-    if fault is None and len(encode(metadata)) > METADATA_BYTES:
-        fault = pointer, f"This may have {METADATA_BYTES} bytes as JSON at the most."
+    if isinstance(metadata, dict):
+        yield from json_faults(pointer, metadata, most=METADATA_BYTES, levels=METADATA_LEVELS)
+    else:
+        yield pointer, "This must be an object."
+
+
+def json_faults(pointer: str, value: object, *, most: int, levels: int) -> Iterator[Fault]:
+    """The first thing that keeps a JSON value of up to `most` bytes from being written down and read by everybody."""
+    fault = _fault(pointer, value, 1, levels)
+    if fault is None and len(encode(value)) > most:
+        fault = pointer, f"This may have {most} bytes as JSON at the most."
     if fault is not None:
         yield fault
 
 
-def _fault(pointer: str, value: Any, level: int) -> Fault | None:
+def _fault(pointer: str, value: Any, level: int, levels: int) -> Fault | None:
     match value:
-        case dict() | list() if level > METADATA_LEVELS:
-            return pointer, f"This may be nested {METADATA_LEVELS} levels deep at the most."
+        case dict() | list() if level > levels:
+            return pointer, f"This may be nested {levels} levels deep at the most."
         case dict():
             inner = [(str(name), each) for name, each in value.items()]
         case list():
@@ -53,7 +61,7 @@ def _fault(pointer: str, value: Any, level: int) -> Fault | None:
             return None
     if any("\0" in name for name, _ in inner):
         return pointer, "A name in this has a NUL character."
-    deeper = (_fault(f"{pointer}/{_escaped(name)}", each, level + 1) for name, each in inner)
+    deeper = (_fault(f"{pointer}/{_escaped(name)}", each, level + 1, levels) for name, each in inner)
     return next((fault for fault in deeper if fault), None)
 
 

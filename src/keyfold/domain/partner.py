@@ -5,9 +5,11 @@ from typing import Any, Literal, assert_never
 
 import msgspec
 
+from keyfold.domain.consumer_group import ConsumerAdded, ConsumerRemoved, Group, demand_room
 from keyfold.domain.limits import DESCRIPTION_LENGTH, NAME_LENGTH, metadata_faults, text_faults
+from keyfold.domain.permissions import Environment
 from keyfold.domain.record import Event
-from keyfold.domain.refusals import Invalid, Refusal
+from keyfold.domain.refusals import Invalid, NotFound, Refusal
 
 PartnerStatus = Literal["invited", "onboarded", "offboarded"]
 
@@ -52,11 +54,11 @@ class PartnerOffboarded(Event, frozen=True, kw_only=True):
     reason: str
 
 
-PartnerEvent = PartnerInvited | PartnerOnboarded | PartnerKeyAdded | PartnerOffboarded
+PartnerEvent = PartnerInvited | PartnerOnboarded | PartnerKeyAdded | PartnerOffboarded | ConsumerAdded | ConsumerRemoved
 
 
 class Partner(msgspec.Struct, frozen=True, rename="camel"):
-    """`links` and `keys` are the ids of all that the partner ever had."""
+    """`links` and `keys` are the ids of all that the partner ever had, `consumers` the groups that it has by now."""
 
     id: str
     workspace_id: str
@@ -70,6 +72,7 @@ class Partner(msgspec.Struct, frozen=True, rename="camel"):
     onboarded_at: datetime | None = None
     offboarded_at: datetime | None = None
     keys: tuple[str, ...] = ()
+    consumers: tuple[Group, ...] = ()
 
 
 class PartnerGone(Refusal):
@@ -99,7 +102,16 @@ class OffboardPartner(msgspec.Struct, frozen=True):
     reason: str
 
 
-PartnerCommand = OnboardPartner | AddKey | OffboardPartner
+class AddConsumer(msgspec.Struct, frozen=True):
+    group: Group
+
+
+class RemoveConsumer(msgspec.Struct, frozen=True):
+    environment: Environment
+    name: str
+
+
+PartnerCommand = OnboardPartner | AddKey | OffboardPartner | AddConsumer | RemoveConsumer
 
 
 def invite(
@@ -138,6 +150,13 @@ def decide(partner: Partner, command: PartnerCommand) -> list[PartnerEvent]:
             return [PartnerOnboarded(link_id=link_id, key_ids=key_ids, **this)]
         case AddKey(key_id=key_id):
             return [PartnerKeyAdded(key_id=key_id, **this)]
+        case AddConsumer(group=group):
+            demand_room(partner.consumers, group)
+            return [group.added(**this)]
+        case RemoveConsumer(environment=environment, name=name):
+            if not any((each.environment, each.name) == (environment, name) for each in partner.consumers):
+                raise NotFound.of("consumer", name)
+            return [ConsumerRemoved(environment=environment, name=name, **this)]
         case _:
             assert_never(command)
 
@@ -162,6 +181,12 @@ def evolve(state: Partner | None, event: PartnerEvent, at: datetime) -> Partner:
             return msgspec.structs.replace(state, status="onboarded", onboarded_at=at, keys=keys)
         case PartnerKeyAdded():
             return msgspec.structs.replace(state, keys=(*state.keys, event.key_id))
+        case ConsumerAdded():
+            return msgspec.structs.replace(state, consumers=(*state.consumers, Group.of(event, at)))
+        case ConsumerRemoved():
+            which = (event.environment, event.name)
+            kept = tuple(each for each in state.consumers if (each.environment, each.name) != which)
+            return msgspec.structs.replace(state, consumers=kept)
         case PartnerOffboarded():
             return msgspec.structs.replace(state, status="offboarded", offboarded_at=at)
         case _:

@@ -16,13 +16,16 @@ LONGEST_OVERLAP = timedelta(days=30)
 LONGEST = 10 * 366 * 86400
 """Seconds that any period of a policy has at the most."""
 LEADS = (30, 7, 1)
+EVENT_BYTES = range(1024, 2**20 + 1)
+CONNECTIONS = range(1, 10_001)
 _FIELDS = ("app", "environment", "integration")
 _FIELD = re.compile(rf"\{{({'|'.join(_FIELDS)})\}}")
 
 
 class KeyPolicy(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, forbid_unknown_fields=True):
     """All periods in seconds. `lead_days` is how long ahead expiry and due rotations are announced, `live_keys` how
-    many of a partner's keys may live at once, `rate` how often each key may be used."""
+    many of a partner's keys may live at once, `rate` how often each key may be used, `event_bytes` how large an event
+    may be as it is stored, `connections` how many a key may have to NATS at once."""
 
     lifetime_seconds: int | None = None
     rotation_seconds: int | None = None
@@ -33,6 +36,8 @@ class KeyPolicy(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True,
     live_keys: int | None = None
     lead_days: tuple[int, ...] = LEADS
     rate: Rate | None = None
+    event_bytes: int = 262_144
+    connections: int = 100
 
     def name_for(self, *, app: str, environment: str, integration: str) -> str:
         """The name of a new key: the app's name is what is cut when it gets too long."""
@@ -81,6 +86,10 @@ def policy_faults(pointer: str, policy: KeyPolicy) -> Iterator[Fault]:
         yield f"{pointer}/overlapSeconds", "An overlap lasts 30 days (2592000) at the most."
     if policy.live_keys is not None and not 1 <= policy.live_keys <= 1000:
         yield f"{pointer}/liveKeys", "Give 1 to 1000."
+    if policy.event_bytes not in EVENT_BYTES:
+        yield f"{pointer}/eventBytes", "Give 1 KiB (1024) to 1 MiB (1048576)."
+    if policy.connections not in CONNECTIONS:
+        yield f"{pointer}/connections", "Give 1 to 10000."
     if len(policy.lead_days) > 10 or any(not 1 <= days <= 365 for days in policy.lead_days):
         yield f"{pointer}/leadDays", "Give up to ten leads of 1 to 365 days."
     yield from text_faults(f"{pointer}/nameTemplate", policy.name_template, most=NAME_LENGTH)

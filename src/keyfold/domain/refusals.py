@@ -56,6 +56,12 @@ class Conflict(Refusal):
     code, status, title = "conflict", 409, "Changed by others at the same time"
 
 
+class UnsupportedMediaType(Refusal):
+    """The body is of a kind that nothing is read from here."""
+
+    code, status, title = "unsupported-media-type", 415, "The content type is not supported"
+
+
 class Unavailable(Refusal):
     """The truth can't be asked right now. Fails closed: nothing is ever called valid without asking."""
 

@@ -134,6 +134,20 @@ class Lists:
             [(str(row["position"]), Audited(row["position"], read_record(row["record"]))) for row in rows], limit
         )
 
+    async def trail(
+        self, workspace_id: str, filters: Mapping[str, object], *, after: int, until: int, limit: int
+    ) -> list[tuple[int, str]]:
+        """Positions and records, as they stand in the log, of the audit trail between two positions, oldest first."""
+        conditions = Conditions(workspace_id)
+        for expression, value in {**filters, "position > $?": after, "position <= $?": until}.items():
+            conditions.add(expression, value)
+        rows = await self._postgres.fetch(
+            "SELECT position, log.record FROM projections.audit JOIN keyfold.log USING (position) "  # noqa: S608
+            f"WHERE {conditions} ORDER BY position LIMIT {limit}",
+            *conditions.arguments,
+        )
+        return [(row["position"], row["record"]) for row in rows]
+
 
 def _conditions(
     table: str, workspace_id: str, filters: Mapping[str, object], status: str | None, now: datetime

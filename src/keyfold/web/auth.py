@@ -10,12 +10,14 @@ from litestar.connection import ASGIConnection
 
 from keyfold.app.access import Caller
 from keyfold.app.admission import admit
+from keyfold.app.memory import Known
 from keyfold.app.onboarding import Visit
 from keyfold.app.vault import ReplayKey
 from keyfold.app.work import Cause
+from keyfold.domain.judgement import Question
 from keyfold.domain.permissions import PORTAL, Conditions
 from keyfold.domain.record import Actor
-from keyfold.domain.refusals import Forbidden, Invalid, Refusal
+from keyfold.domain.refusals import Forbidden, Invalid, Unauthenticated, UnsupportedMediaType
 from keyfold.web.ratelimit import rate_headers
 from keyfold.web.services import Services
 
@@ -23,6 +25,8 @@ PUBLIC = "public"
 """The permission of a route that needs no key."""
 SELF = "self"
 """The permission of a route on the very key that is shown: every valid key has it."""
+EVENTS = "events"
+"""The permission of a route of app events: any valid key gets in, and is judged there by what it is to be used for."""
 SESSION_COOKIE = "__Host-keyfold-portal"
 
 MERGE_PATCH = "application/merge-patch+json"
@@ -30,10 +34,6 @@ MERGE_PATCH = "application/merge-patch+json"
 
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _JSON = "application/json"
-
-
-class UnsupportedMediaType(Refusal):
-    code, status, title = "unsupported-media-type", 415, "The content type is not supported"
 
 
 async def guard(request: Request[Any, Any, Any]) -> None:
@@ -45,7 +45,11 @@ async def guard(request: Request[Any, Any, Any]) -> None:
     if request.method == "OPTIONS":  # Litestar's own answer, which names the methods
         return
     permission = request.route_handler.opt["permission"]
-    if permission != PUBLIC:
+    if permission == EVENTS:
+        request.state.user = await _user(request)
+        if "content" in request.route_handler.opt:  # it takes what it names there, or nothing
+            return
+    elif permission != PUBLIC:
         request.state.caller = await _caller(request, permission)
         if permission != SELF and permission not in request.state.caller.permissions:
             raise Forbidden.lacking(permission)
@@ -69,6 +73,28 @@ async def _caller(request: Request[Any, Any, Any], permission: str) -> Caller:
         request.scope["rate_headers"] = rate_headers(admission.standings)  # type: ignore[typeddict-unknown-key]
     admission.demand_rate()
     return admission.caller(cause(request, admission.subject.key.id))
+
+
+async def anybody(request: Request[Any, Any, Any]) -> Caller:
+    """Whoever asks with a valid key, or within an open session, whatever they may do."""
+    return await _caller(request, PUBLIC)
+
+
+async def _user(request: Request[Any, Any, Any]) -> Known:
+    """Whose key was shown, if it may be used at all from there. What it is used for is counted and judged later."""
+    of, scheme_and_token = services(request), (request.headers.get("authorization") or "").partition(" ")
+    if scheme_and_token[0].lower() != "bearer" or not scheme_and_token[2]:
+        raise Unauthenticated("Send an access key in the header Authorization, as: Bearer kf_…")
+    known = await of.verifier.find(scheme_and_token[2].strip(), address(request))
+    if known is None or known.decision(Question(address=address(request)), of.clock()).code != "valid":
+        raise Unauthenticated("This access key is not valid here and now: unknown, suspended, expired, revoked.")
+    return known
+
+
+def user(request: Request[Any, Any, Any]) -> Known:
+    """The key that the guard let in to a route of app events."""
+    known: Known = request.state.user
+    return known
 
 
 def cause(request: Request[Any, Any, Any], key_id: str) -> Cause:
@@ -111,13 +137,19 @@ async def visit(request: Request[Any, Any, Any], scope: str) -> Visit:
 
 async def replay_key(request: Request[Any, Any, Any], scope: str) -> ReplayKey | None:
     """What the request's Idempotency-Key comes down to. Of another caller, or for another route, it is another."""
-    given = request.headers.get("idempotency-key")
+    given = idempotency_key(request)
     if given is None:
         return None
-    if not _IDEMPOTENCY_KEY.fullmatch(given):
-        raise Invalid("The header Idempotency-Key takes 1 to 255 visible ASCII characters, such as a UUID.")
     route = f"{scope} {request.method} {request.url.path}"
     return services(request).vault.replay_key(given, route, await request.body())
+
+
+def idempotency_key(request: Request[Any, Any, Any]) -> str | None:
+    """The header of this name. Raises `Invalid`."""
+    given = request.headers.get("idempotency-key")
+    if given is not None and not _IDEMPOTENCY_KEY.fullmatch(given):
+        raise Invalid("The header Idempotency-Key takes 1 to 255 visible ASCII characters, such as a UUID.")
+    return given
 
 
 def address(request: Request[Any, Any, Any]) -> str:

@@ -49,7 +49,8 @@ class Problem(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 def respond(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
     """The answer to whatever a handler raised. Nothing that isn't meant for the client gets into it."""
     request_id = str(request.scope.get("request_id", ""))
-    title, status, detail, code, errors = _describe(error)
+    problem = problem_of(error, request_id)
+    status = problem.status
     headers: dict[str, str] = {}
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = 'Bearer realm="keyfold"'
@@ -61,7 +62,13 @@ def respond(request: Request[Any, Any, Any], error: Exception) -> Response[Probl
         headers["Allow"] = _allowed(request)
     if status == 500:
         log.error("request.failed", request_id=request_id, error=type(error).__name__, exc_info=error)
-    problem = Problem(
+    return Response(problem, status_code=status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def problem_of(error: Exception, request_id: str) -> Problem:
+    """What the client is told of whatever was raised."""
+    title, status, detail, code, errors = _describe(error)
+    return Problem(
         type=f"/docs/errors#{code}",
         title=title,
         status=status,
@@ -70,7 +77,6 @@ def respond(request: Request[Any, Any, Any], error: Exception) -> Response[Probl
         request_id=request_id,
         errors=errors,
     )
-    return Response(problem, status_code=status, media_type=MEDIA_TYPE, headers=headers)
 
 
 def _describe(error: Exception) -> tuple[str, int, str, str, list[FieldError]]:
@@ -98,7 +104,7 @@ def _hints(status: int) -> str:
     return {
         404: "There is nothing at this address. The API is described at /docs/api.",
         405: "The header Allow names the methods that this address takes.",
-        413: "The body may have 256 KiB at the most.",
+        413: "The body may have 256 KiB at the most, that of events 1 MiB.",
         415: "Send the body as application/json.",
     }.get(status, "")
 

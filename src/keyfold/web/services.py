@@ -6,10 +6,17 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 
+import nats.errors
+
 from keyfold.app import bulk
+from keyfold.app.attempts import Attempts
+from keyfold.app.catalogue import Catalogue
 from keyfold.app.clock import SteadyClock
 from keyfold.app.compromise import Compromise
+from keyfold.app.consumer_groups import ConsumerGroups
+from keyfold.app.event_usage import EventUsage
 from keyfold.app.explaining import Explaining
+from keyfold.app.ingress import Ingress
 from keyfold.app.integrations import Integrations
 from keyfold.app.key_life import KeyLife
 from keyfold.app.keys import Keys
@@ -20,21 +27,35 @@ from keyfold.app.partners import Partners
 from keyfold.app.portal import Portal
 from keyfold.app.ports import Clock, Entropy
 from keyfold.app.promotion import Promotion
+from keyfold.app.recipients import Recipients
 from keyfold.app.roles import Roles
 from keyfold.app.rotation import Rotation
+from keyfold.app.topics import Topics
 from keyfold.app.usage import Usage
 from keyfold.app.vault import Vault
 from keyfold.app.verifier import Verifier
 from keyfold.app.work import Cause, Office
 from keyfold.app.workspaces import Workspaces
 from keyfold.bus.connection import Bus
+from keyfold.bus.consumers import Consumers
+from keyfold.bus.dead_letters import DeadLetters
+from keyfold.bus.durables import Durables
+from keyfold.bus.egress import Egress
+from keyfold.bus.event_streams import EventStreams
+from keyfold.bus.event_usage import UsageSender
+from keyfold.bus.following import Following
+from keyfold.bus.gateway import Gateway
 from keyfold.bus.hearing import Hearing
 from keyfold.bus.herald import Herald
+from keyfold.bus.tending import Tending
+from keyfold.bus.topology import core_login
 from keyfold.bus.verification import VerificationResponder
 from keyfold.domain.record import Actor
-from keyfold.domain.refusals import Refusal, Unavailable
-from keyfold.metrics import DROPPED_USAGES
+from keyfold.domain.refusals import Conflict, Refusal, Unavailable
+from keyfold.metrics import DROPPED_EVENT_USAGES, DROPPED_USAGES
 from keyfold.settings import Settings
+from keyfold.store.event_usage import EventUsageStore
+from keyfold.store.feed import Feed
 from keyfold.store.journal import PostgresJournal
 from keyfold.store.lists import Lists
 from keyfold.store.postgres import Postgres
@@ -54,7 +75,7 @@ class Services:
         self.clock = clock or SteadyClock()
         self.entropy = entropy
         self.postgres = Postgres(settings.database_url, name="keyfold api")
-        self.bus = Bus(settings.nats_url, user=settings.nats_user, password=settings.nats_password, name="keyfold api")
+        self.bus = Bus(settings.nats_url, login=core_login(settings), name="keyfold api")
         self.herald = Herald(self.bus)
         self.tail = Tail(self.postgres)
         self.hearing = Hearing(self.bus, self.tail, on_moved=self._forget)
@@ -62,11 +83,18 @@ class Services:
         self.journal = PostgresJournal(self.postgres, on_append=self._appended)
         self.vault = Vault(settings.peppers, self.entropy)
         self.lists = Lists(self.postgres)
+        self.feed = Feed(self.postgres, self.lists)
         self.office = Office(journal=self.journal, vault=self.vault, clock=self.clock, entropy=self.entropy)
         self.limiter = Limiter(time.monotonic)
         self.usage = Usage()
         DROPPED_USAGES.set_function(lambda: self.usage.dropped)
         self.usage_store = UsageStore(self.postgres)
+        self.event_usage = EventUsage()
+        DROPPED_EVENT_USAGES.set_function(lambda: self.event_usage.dropped)
+        self.event_usage_store = EventUsageStore(self.postgres)
+        self.event_usage_sender = UsageSender(
+            self.bus, self.event_usage, replicas=settings.nats_replicas, new_id=self.office.new_id
+        )
         self._first_uses: dict[str, asyncio.Task[None]] = {}
         self.verifier = Verifier(
             journal=self.journal,
@@ -78,6 +106,40 @@ class Services:
             usage=self.usage,
             on_first_use=self._used_first,
         )
+        self.catalogue = Catalogue(journal=self.journal, hears=self.hearing)
+        self.recipients = Recipients(self.journal, self.hearing)
+        self.event_streams = EventStreams(self.bus, replicas=settings.nats_replicas)
+        self.ingress = Ingress(
+            verifier=self.verifier,
+            streams=self.event_streams,
+            schemas=self.catalogue,
+            recipients=self.recipients,
+            usage=self.event_usage,
+            clock=self.clock,
+            new_id=self.office.new_id,
+        )
+        self.dead_letters = DeadLetters(self.bus, replicas=settings.nats_replicas)
+        self.consumers = Consumers(
+            Durables(self.bus, self.event_streams, self.dead_letters, replicas=settings.nats_replicas),
+            journal=self.journal,
+            find=self.verifier.find_id,
+            clock=self.clock,
+        )
+        self.egress = Egress(self.bus, self.consumers, verifier=self.verifier, usage=self.event_usage, clock=self.clock)
+        self.following = Following(self.bus, self.event_streams, self.consumers, self.egress)
+        self.tending = Tending(self.consumers, self.dead_letters, self.following, self.egress, clock=self.clock)
+        self.consumer_groups = ConsumerGroups(self.office)
+        self.attempts = Attempts(self.office)
+        self.gateway = Gateway(
+            settings,
+            self.bus,
+            ingress=self.ingress,
+            natives=self.consumers.natives,
+            verifier=self.verifier,
+            clock=self.clock,
+            new_id=self.office.new_id,
+            on_refused=self.attempts.note,
+        )
         self.responder = VerificationResponder(
             self.bus, verifier=self.verifier, limiter=self.limiter, clock=self.clock, new_id=self.office.new_id
         )
@@ -87,6 +149,7 @@ class Services:
         )
         self.workspaces = Workspaces(self.office)
         self.integrations = Integrations(self.office)
+        self.topics = Topics(self.office)
         self.roles = Roles(self.office)
         self.keys = Keys(self.office)
         self.key_life = KeyLife(self.office)
@@ -107,13 +170,19 @@ class Services:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.herald.run(), name="herald")
             group.create_task(self.hearing.run(), name="hearing")
+            group.create_task(self.gateway.run(), name="gateway")
             group.create_task(self._flush_usage(), name="usage")
+            group.create_task(self._flush_event_usage(), name="event usage")
 
     async def close(self) -> None:
         await self.responder.stop()
+        await self.gateway.close()
         await asyncio.gather(*self._first_uses.values(), bulk.settled())
         with suppress(Unavailable):
             await self.usage_store.flush(self.usage)
+            await self.attempts.flush()
+        with suppress(nats.errors.Error):
+            await self.event_usage_sender.flush()
         await self.journal.close()
         self.tail.close()
         await self.bus.stop()
@@ -124,13 +193,23 @@ class Services:
         self.herald.appended(position, streams)
 
     def _forget(self, streams: Iterable[str]) -> None:
-        self.memory.forget(streams)
+        moved = [*streams]
+        for each in (self.memory, self.catalogue, self.recipients):
+            each.forget(moved)
+        self.gateway.reaper.moved(moved)
 
     async def _flush_usage(self) -> None:
         while True:
             await asyncio.sleep(FLUSH)
-            with suppress(Unavailable):
+            with suppress(Unavailable, Conflict):
                 await self.usage_store.flush(self.usage)
+                await self.attempts.flush()
+
+    async def _flush_event_usage(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH)
+            with suppress(nats.errors.Error):
+                await self.event_usage_sender.flush()
 
     def _used_first(self, key_id: str) -> None:
         if key_id not in self._first_uses:

@@ -1,13 +1,13 @@
 """The relay: from the log to JetStream, in order, each event on the sequence that is its position."""
 
 import re
+from collections.abc import Mapping
 
-import msgspec
 from nats.js.errors import NotFoundError
 
-from keyfold.bus.lifecycle import LifecycleStream
+from keyfold.bus.lifecycle import LifecycleStream, Publication
 from keyfold.bus.subjects import lifecycle
-from keyfold.domain.record import read_record
+from keyfold.domain.lifecycle_event import attributes, read_head
 from keyfold.metrics import RELAYED
 from keyfold.store.journal import Logged
 from keyfold.store.postgres import Postgres
@@ -17,12 +17,7 @@ from keyfold.worker.loop import Halt
 BATCH = 256
 """Events on their way to the server at once."""
 _TOKENS = re.compile(r"[A-Za-z0-9_.-]+")
-
-
-class _Tenanted(msgspec.Struct, rename="camel"):
-    """All that the relay needs of an event."""
-
-    workspace_id: str
+_PLAIN = re.compile(r"[!#$&-~]+")
 
 
 class Relay:
@@ -43,7 +38,7 @@ class Relay:
             # idle: see whether the stream has lost something meanwhile
             self._cursor = cursor if await self._stream.last() == cursor else None
             return self._cursor is None
-        await self._stream.publish([(row.position, _subject(row), row.record.encode()) for row in rows])
+        await self._stream.publish([_message(row) for row in rows])
         RELAYED.inc(len(rows))
         self._cursor = rows[-1].position
         return len(rows) == BATCH
@@ -67,13 +62,25 @@ class Relay:
         return last
 
 
-def _subject(row: Logged) -> str:
+def _message(row: Logged) -> Publication:
+    """A CloudEvent in binary mode, whose data is the record as it is."""
+    record = row.record.encode()
     try:
-        record = read_record(row.record)
-        workspace = msgspec.json.decode(record.data, type=_Tenanted).workspace_id
+        head = read_head(record)
     except ValueError:
-        workspace = ""
-    if not workspace or not _TOKENS.fullmatch(workspace) or not _TOKENS.fullmatch(record.type):
+        head = None
+    values = {} if head is None else attributes(head)
+    if head is None or not (_is_token(head.data.workspace_id) and _is_token(head.type) and _are_plain(values)):
         # the relay is no judge: the projections stop at such an event, and say where and why
-        return lifecycle("_", "unreadable")
-    return lifecycle(workspace, record.type)
+        return Publication(row.position, lifecycle("_", "unreadable"), record, {})
+    headers = {f"ce-{name}": value for name, value in values.items()}
+    return Publication(row.position, lifecycle(head.data.workspace_id, head.type), record, headers)
+
+
+def _is_token(text: str) -> bool:
+    return _TOKENS.fullmatch(text) is not None
+
+
+def _are_plain(values: Mapping[str, str]) -> bool:
+    """Whether they go into headers as they are: the NATS binding of CloudEvents escapes all other characters."""
+    return _PLAIN.fullmatch("".join(values.values())) is not None

@@ -13,15 +13,19 @@ from keyfold.app.schedules import Schedules
 from keyfold.app.vault import Vault
 from keyfold.app.work import Office
 from keyfold.bus.connection import Bus
+from keyfold.bus.event_usage import UsageReader
 from keyfold.bus.herald import Herald
 from keyfold.bus.lifecycle import LifecycleReader, LifecycleStream
 from keyfold.bus.subjects import APPENDED
+from keyfold.bus.topology import core_login
 from keyfold.domain.refusals import Unavailable
 from keyfold.settings import Settings
+from keyfold.store.event_usage import EventUsageStore
 from keyfold.store.journal import PostgresJournal
 from keyfold.store.postgres import Postgres
 from keyfold.store.projections import PROJECTIONS
 from keyfold.store.queries import query
+from keyfold.worker.event_usage import ConsumerSampler, UsageWriter
 from keyfold.worker.leader import Leader
 from keyfold.worker.loop import Loop
 from keyfold.worker.projector import Projector
@@ -35,9 +39,7 @@ class Worker:
 
     def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
         self.postgres = Postgres(settings.database_url, name="keyfold worker", schema="projections")
-        self.bus = Bus(
-            settings.nats_url, user=settings.nats_user, password=settings.nats_password, name="keyfold worker"
-        )
+        self.bus = Bus(settings.nats_url, login=core_login(settings), name="keyfold worker")
         self._herald = Herald(self.bus)
         self._journal = PostgresJournal(self.postgres, on_append=self._herald.appended)
         self._process = f"{platform.node()}/{os.getpid()}"
@@ -47,6 +49,9 @@ class Worker:
         vault = Vault(settings.peppers, os.urandom)
         office = Office(journal=self._journal, vault=vault, clock=clock, entropy=os.urandom)
         scheduler = Scheduler(self.postgres, Schedules(office), clock)
+        self._event_usage = EventUsageStore(self.postgres)
+        writer = UsageWriter(UsageReader(self.bus, replicas=settings.nats_replicas), self._event_usage)
+        sampler = ConsumerSampler(self.bus, self._event_usage, clock)
         self.loops = [
             Loop("relay", step=relay.step, every=0.2, wake=self._appended, leader=self._leader("relay")),
             *[
@@ -59,6 +64,8 @@ class Worker:
                 for name, projection in PROJECTIONS.items()
             ],
             Loop("schedules", step=scheduler.step, every=1, leader=self._leader("schedules")),
+            Loop("usage", step=writer.step, every=1, leader=self._leader("usage")),
+            Loop("consumers", step=sampler.step, every=10, leader=self._leader("consumers")),
             Loop("janitor", step=self._forget, every=600, leader=self._leader("janitor")),
         ]
 
@@ -84,11 +91,12 @@ class Worker:
         self._appended.set()
 
     async def _forget(self) -> bool:
-        """What is kept for a time: answers to repeated requests, and addresses that keys were used from."""
+        """What is kept for a time: answers to repeated requests, addresses that keys were used from, and usage by the
+        minute."""
         async with self.postgres.connection() as connection:
             for name in ("forget_replays", "forget_addresses"):
                 await connection.execute(query(name))
-        return False
+        return await self._event_usage.age()
 
     async def _beat(self) -> bool:
         """Says how the loops are, for every process's `/health/ready`."""

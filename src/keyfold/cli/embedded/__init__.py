@@ -2,7 +2,7 @@
 
 from keyfold.cli.embedded.binaries import EmbeddedError
 from keyfold.cli.embedded.child import Child, tail
-from keyfold.cli.embedded.nats import Nats, NatsLogin
+from keyfold.cli.embedded.nats import Nats
 from keyfold.cli.embedded.postgres import Postgres
 
-__all__ = ["Child", "EmbeddedError", "Nats", "NatsLogin", "Postgres", "tail"]
+__all__ = ["Child", "EmbeddedError", "Nats", "Postgres", "tail"]

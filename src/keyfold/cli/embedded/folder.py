@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from keyfold.cli.embedded.binaries import EmbeddedError
-from keyfold.cli.embedded.nats import LOGINS
 
 _MARKER = "keyfold-data.json"
 _LOCK = "lock"
@@ -114,7 +113,7 @@ class Folder:
             (self.path / name).unlink()
 
     def secrets(self) -> dict[str, str]:
-        """The pepper, without which no key of the folder is valid, and the passwords of NATS; each is made up once."""
+        """The pepper, without which no key of the folder is valid, and the root of NATS' keys; each is made up once."""
         found = self.read("secrets.json")
         if not found:
             if (self.path / "postgres").exists():
@@ -122,9 +121,8 @@ class Folder:
                     f"{self.path / 'secrets.json'} is lost, and with it every key: restore it, or --reset."
                 )
             found = {"pepper": base64.b64encode(secrets.token_bytes(32)).decode()}
-        missing = {name: secrets.token_urlsafe(32) for name in LOGINS if name not in found}
-        if missing:
-            found |= missing
+        if "natsRoot" not in found:
+            found["natsRoot"] = base64.b64encode(secrets.token_bytes(32)).decode()
             self.write("secrets.json", found)
         return found
 

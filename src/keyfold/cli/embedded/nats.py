@@ -8,41 +8,27 @@ import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
+from keyfold.bus.topology import Cluster, configuration, login
+from keyfold.bus.trust import ROOT_LENGTH, Login, Root
 from keyfold.cli.embedded.binaries import EmbeddedError, nats_binary
 from keyfold.cli.embedded.child import Child, tail, until
 
-_PERMISSIONS: dict[str, dict[str, Any]] = {
-    "api": {"publish": ["keyfold.>"], "subscribe": ["keyfold.>", "_INBOX.>"], "allow_responses": True},
-    "worker": {
-        "publish": ["keyfold.>", "lc.>", "$JS.API.>", "$JS.ACK.>"],
-        "subscribe": ["keyfold.>", "_INBOX.>"],
-    },
-    "gateway": {"publish": ["keyfold.verify"], "subscribe": ["_INBOX.>"]},
-}
-LOGINS = tuple(_PERMISSIONS)
-
-
-class NatsLogin(NamedTuple):
-    """A login of the embedded server."""
-
-    user: str
-    password: str
-
-    def __repr__(self) -> str:
-        return f"NatsLogin({self.user!r}, …)"
-
 
 class Nats:
-    """A server on 127.0.0.1 with JetStream in `folder`. Without passwords it makes some up."""
+    """A server on 127.0.0.1 with JetStream in `folder`. Without a root secret it makes one up.
+
+    It trusts all `generations`, and its own logins are of the first.
+    """
 
     def __init__(
         self,
         folder: Path,
         port: int,
         *,
-        passwords: dict[str, str] | None = None,
+        root: bytes | None = None,
+        generations: tuple[int, ...] = (1,),
+        cluster: Cluster | None = None,
         durable: bool = True,
         log: Path | None = None,
         say: Callable[[str], None] = lambda _: None,
@@ -50,16 +36,30 @@ class Nats:
         self.folder = folder.resolve()
         self.port = port
         self.durable = durable
-        passwords = passwords or {user: secrets.token_urlsafe(32) for user in LOGINS}
-        self.api = NatsLogin("api", passwords["api"])
-        self.worker = NatsLogin("worker", passwords["worker"])
-        self.gateway = NatsLogin("gateway", passwords["gateway"])
+        self.root = Root(root or secrets.token_bytes(ROOT_LENGTH))
+        self.generations = [self.root.generation(each) for each in generations]
+        self._cluster = cluster
         self.child = Child(
             "NATS",
             log=log or self.folder.with_suffix(".log"),
             note=self.folder.with_suffix(".pid"),
             say=say,
         )
+
+    @property
+    def keys(self) -> str:
+        """What an API is given, for `KEYFOLD_NATS_KEYS`."""
+        return ",".join(each.setting() for each in self.generations)
+
+    def login(self, name: str) -> Login:
+        return login(self.generations[0], name)
+
+    def credentials(self, name: str) -> Path:
+        """A file of credentials of one of our logins."""
+        path = self.folder / f"{name}.creds"
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write_private(path, self.login(name).file())
+        return path
 
     @property
     def process(self) -> subprocess.Popen[bytes] | None:
@@ -91,42 +91,28 @@ class Nats:
         self.child.kill()
 
     def wipe(self) -> None:
-        """Deletes every stream; only while it is stopped."""
+        """Deletes every stream and every account of an access key; only while it is stopped."""
         if self.child.alive:
             raise RuntimeError("NATS is running")
-        shutil.rmtree(self.folder / "jetstream", ignore_errors=True)
+        for name in ("jetstream", "accounts"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
 
     def configuration(self) -> str:
-        """The configuration file. JSON strings and objects are valid in NATS's own format."""
-        core = [_user(login) for login in (self.api, self.worker)]
-        store = {"store_dir": str(self.folder), "sync_interval": "always" if self.durable else "2m"}
-        return f"""\
-server_name: keyfold
-listen: "127.0.0.1:{self.port}"
-ports_file_dir: {json.dumps(str(self.folder))}
-jetstream: {json.dumps(store)}
-accounts: {{
-  CORE: {{
-    jetstream: enabled
-    users: {json.dumps(core)}
-    exports: [{{ service: "keyfold.verify", accounts: ["GATEWAY"] }}]
-  }}
-  GATEWAY: {{
-    users: {json.dumps([_user(self.gateway)])}
-    imports: [{{ service: {{ account: "CORE", subject: "keyfold.verify" }} }}]
-  }}
-  SYS: {{}}
-}}
-system_account: SYS
-"""
+        """The configuration file."""
+        return configuration(
+            self.root,
+            self.generations,
+            name=self.folder.name if self._cluster else "keyfold",
+            listen=f"127.0.0.1:{self.port}",
+            store=self.folder,
+            durable=self.durable,
+            cluster=self._cluster,
+            more=f"ports_file_dir: {json.dumps(str(self.folder))}\n",
+        )
 
     def _ready(self) -> bool:
         """It writes this file when it listens. (A port that answers could be somebody else's.)"""
         return self.child.alive and any(self.folder.glob("*.ports"))
-
-
-def _user(login: NatsLogin) -> dict[str, Any]:
-    return {"user": login.user, "password": login.password, "permissions": _PERMISSIONS[login.user]}
 
 
 def free_port(wanted: int = 0, *, host: str = "127.0.0.1") -> int:

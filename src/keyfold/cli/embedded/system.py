@@ -1,6 +1,7 @@
 """The whole system on one machine: Postgres, NATS, one API, one worker, in a data folder."""
 
 import asyncio
+import base64
 import http.client
 import json
 import os
@@ -37,15 +38,16 @@ class LocalSystem:
     """Started step by step by `keyfold up`; `stop` undoes whatever was started, in the right order."""
 
     def __init__(self, folder: Folder, ports: Ports, say: Callable[[str], None]) -> None:
-        passwords = folder.secrets()
+        secrets = folder.secrets()
         self.folder = folder
         self.ports = ports
         self.url = f"http://{_HOST}:{ports.api}"
         self.postgres = Postgres(folder.path / "postgres", log=folder.logs / "postgres.log", say=say)
-        self.nats = Nats(folder.path / "nats", ports.nats, passwords=passwords, log=folder.logs / "nats.log", say=say)
+        root = base64.b64decode(secrets["natsRoot"])
+        self.nats = Nats(folder.path / "nats", ports.nats, root=root, log=folder.logs / "nats.log", say=say)
         self.api = Child("API", log=folder.logs / "api.log", note=folder.path / "api.pid", say=say)
         self.worker = Child("worker", log=folder.logs / "worker.log", note=folder.path / "worker.pid", say=say)
-        self._pepper = passwords["pepper"]
+        self._pepper = secrets["pepper"]
         self._say = say
 
     async def start_servers(self) -> None:
@@ -90,20 +92,23 @@ class LocalSystem:
 
     def environment(self, login: str) -> dict[str, str]:
         """The variables of the API (login `api`) or the worker (`worker`)."""
-        nats = self.nats.api if login == "api" else self.nats.worker
         return {
             "KEYFOLD_DATABASE_URL": self.postgres.url(f"keyfold_{login}", _DATABASE),
             "KEYFOLD_WORKER_DATABASE_URL": self.postgres.url("keyfold_worker", _DATABASE),
             "KEYFOLD_PEPPERS": f"1:{self._pepper}",
             "KEYFOLD_NATS_URL": self.nats.url,
-            "KEYFOLD_NATS_USER": nats.user,
-            "KEYFOLD_NATS_PASSWORD": nats.password,
+            **self._nats_login(login),
             "KEYFOLD_PUBLIC_URL": self.url,
             "KEYFOLD_PUBLIC_NATS_URL": self.nats.url,
             "KEYFOLD_HOST": _HOST,
             "KEYFOLD_PORT": str(self.ports.api if login == "api" else self.ports.worker),
             **{name: os.environ[name] for name in _HANDED_ON if name in os.environ},
         }
+
+    def _nats_login(self, login: str) -> dict[str, str]:
+        if login == "api":
+            return {"KEYFOLD_NATS_KEYS": self.nats.keys}
+        return {"KEYFOLD_NATS_CREDENTIALS": str(self.nats.credentials(login))}
 
     async def _start_database(self) -> None:
         await self.postgres.start()

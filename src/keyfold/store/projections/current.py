@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import asyncpg
 import msgspec
 
-from keyfold.domain.aggregates import INTEGRATION, KEY, LINK, PARTNER, ROLE, Aggregate, aggregate_of, fold
+from keyfold.domain.aggregates import INTEGRATION, KEY, LINK, PARTNER, ROLE, TOPIC, Aggregate, aggregate_of, fold
 from keyfold.domain.record import encode
 from keyfold.domain.schedule import due_at
 from keyfold.store.projections.projection import Positioned, UnappliableError
@@ -65,6 +65,7 @@ TABLES = {
             ),
         ),
         Table("roles", ROLE, (*_fixed("workspace_id"), _STATUS)),
+        Table("topics", TOPIC, (*_fixed("workspace_id", "integration_id"), _STATUS)),
     )
 }
 

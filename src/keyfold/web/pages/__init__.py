@@ -2,11 +2,13 @@
 
 from litestar.handlers import HTTPRouteHandler
 
+from keyfold.web.pages.asyncapi import asyncapi
 from keyfold.web.pages.docs import docs_routes
 from keyfold.web.pages.portal import portal_routes
 from keyfold.web.pages.static import static_route
 
 
 def page_routes() -> list[HTTPRouteHandler]:
-    """`/`, `/docs`, `/docs/{page}`, `/docs/api`, `/openapi.json`, `/onboard` and `/static/{name}`, by GET and HEAD."""
-    return [*docs_routes(), *portal_routes(), static_route]
+    """`/`, `/docs`, `/docs/{page}`, `/docs/api`, `/openapi.json`, `/onboard`, `/static/{name}` and
+    `/asyncapi/{integration}.json`, by GET and HEAD."""
+    return [*docs_routes(), *portal_routes(), static_route, asyncapi]

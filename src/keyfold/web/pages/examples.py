@@ -8,6 +8,7 @@ from keyfold.app.verdicts import VerifyBody
 from keyfold.web.v1.bulk import BulkBody
 from keyfold.web.v1.common import WithReason
 from keyfold.web.v1.compromise import CompromiseBody
+from keyfold.web.v1.consumer_bodies import ConsumerBody, NackBody, PullBody, SeekBody, TerminateBody, TokensBody
 from keyfold.web.v1.explaining import ExplainBody
 from keyfold.web.v1.integrations import IntegrationBody, IntegrationPatch
 from keyfold.web.v1.key_bodies import DelegateBody, KeyBody, KeyPatch
@@ -16,7 +17,14 @@ from keyfold.web.v1.onboarding import TokenBody
 from keyfold.web.v1.partners import InvitationBody
 from keyfold.web.v1.promotion import PromoteBody
 from keyfold.web.v1.roles import RoleBody, RolePatch
+from keyfold.web.v1.topics import CheckBody, SchemaBody, TopicBody, TopicPatch
 from keyfold.web.v1.workspace import WorkspacePatch
+
+_ORDER: dict[str, Any] = {
+    "type": "object",
+    "required": ["orderId"],
+    "properties": {"orderId": {"type": "string"}, "total": {"type": "number", "minimum": 0}},
+}
 
 EXAMPLES: dict[type[msgspec.Struct], dict[str, Any]] = {
     InvitationBody: {
@@ -38,6 +46,16 @@ EXAMPLES: dict[type[msgspec.Struct], dict[str, Any]] = {
         "linkLifetimeSeconds": 3600,
     },
     IntegrationPatch: {"environments": {"prod": {"policy": {"rotationSeconds": 7776000}}}},
+    TopicBody: {
+        "name": "app/order/created",
+        "description": "An order came in.",
+        "direction": "send",
+        "schema": _ORDER,
+        "examples": [{"orderId": "o_1", "total": 12.5}],
+    },
+    TopicPatch: {"deprecated": True},
+    SchemaBody: {"schema": _ORDER | {"properties": _ORDER["properties"] | {"currency": {"type": "string"}}}},
+    CheckBody: {"schema": _ORDER, "examples": [{"orderId": "o_1", "total": "12.5"}]},
     DelegateBody: {
         "name": "Warehouse contractor",
         "permitted": ["receive"],
@@ -54,6 +72,12 @@ EXAMPLES: dict[type[msgspec.Struct], dict[str, Any]] = {
         "reason": "The contract has ended.",
         "dryRun": True,
     },
+    PullBody: {"batch": 100, "waitSeconds": 20},
+    TokensBody: {"tokens": ["1.42.7.1772366400123456789.0"]},
+    NackBody: {"tokens": ["1.42.7.1772366400123456789.0"], "delaySeconds": 60},
+    TerminateBody: {"tokens": ["1.42.7.1772366400123456789.0"], "reason": "There is no such customer."},
+    ConsumerBody: {"name": "billing", "topics": ["app/order/*"], "start": "beginning"},
+    SeekBody: {"from": "2026-03-01T12:00:00Z"},
     RoleBody: {"name": "Rotation robot", "permissions": ["keys:read", "keys:rotate"]},
     RolePatch: {"permissions": ["keys:read", "keys:rotate", "keys:suspend"]},
     WorkspacePatch: {"rate": {"requests": 6000, "seconds": 60}},

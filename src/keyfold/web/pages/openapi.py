@@ -14,10 +14,11 @@ from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
-from keyfold.web.auth import MERGE_PATCH, PUBLIC
+from keyfold.web.auth import EVENTS, MERGE_PATCH, PUBLIC
 from keyfold.web.pages.errors import UNKNOWN_LINK, problem_responses, problem_schemas
 from keyfold.web.pages.examples import EXAMPLES
 from keyfold.web.v1.common import POSITION
+from keyfold.web.v1.event_bodies import CLOUD_EVENT
 
 Json = dict[str, Any]
 
@@ -61,7 +62,7 @@ def document(app: Litestar) -> Json:
     encoded = msgspec.json.encode(app.openapi_schema.to_schema())
     described: Json = _without_ellipses(msgspec.json.decode(_GENERIC.sub(r"_\1", encoded.decode())))
     components = described["components"]
-    components["schemas"] |= problem_schemas()
+    components["schemas"] |= problem_schemas() | {"CloudEvent": CLOUD_EVENT}
     components["responses"] = problem_responses()
     for at in _routes(app):
         _complete(described["paths"][at.path][at.method], at, components["schemas"])
@@ -87,9 +88,11 @@ def _complete(operation: Json, at: Route, schemas: Json) -> None:
     for parameter in operation.get("parameters", []):
         parameter["name"] = _camel(parameter["name"])
     if at.creates:
-        operation.setdefault("parameters", []).append(_idempotency_key())
+        operation.setdefault("parameters", []).append(_idempotency_key(at))
     if at.method == "patch":
         operation.setdefault("parameters", []).append(_if_match())
+    if content := at.handler.opt.get("content"):
+        operation["requestBody"] = {"required": True, "content": content}
     if at.body is not None:
         _complete_body(operation, at, at.body, schemas)
     success = {status: answer for status, answer in operation["responses"].items() if status < "300"}
@@ -133,7 +136,7 @@ def _problems(at: Route) -> Iterator[int]:
         yield 404
     if _writes(at):
         yield 409
-    if at.is_of_link or at.path.endswith("/withdraw"):
+    if at.is_of_link or at.path.endswith(("/withdraw", "/redrive")):
         yield 410
     if at.method in ("post", "patch"):
         yield from (413, 415)
@@ -145,7 +148,11 @@ def _problems(at: Route) -> Iterator[int]:
 
 
 def _writes(at: Route) -> bool:
-    return at.method != "get" and not at.path.endswith(("/verify", "/explain", "/preview"))
+    return (
+        at.method != "get"
+        and (at.permission != EVENTS or "records" in at.handler.opt)
+        and not at.path.endswith(("/verify", "/explain", "/preview", "/check"))
+    )
 
 
 def _headers(at: Route) -> Json:
@@ -154,12 +161,13 @@ def _headers(at: Route) -> Json:
     return {**headers, "ETag": _version_header()} if at.shows_version else headers
 
 
-def _idempotency_key() -> Json:
+def _idempotency_key(at: Route) -> Json:
+    once = "The same request with the same key is done once, and gets the same answer for 24 hours."
     return {
         "name": "Idempotency-Key",
         "in": "header",
         "required": False,
-        "description": "The same request with the same key is done once, and gets the same answer for 24 hours.",
+        "description": "The id of an event that has none." if at.path.endswith("/events") else once,
         "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
     }
 

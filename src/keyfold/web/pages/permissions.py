@@ -6,7 +6,7 @@ from importlib.resources import as_file, files
 from litestar.routes import HTTPRoute
 
 from keyfold.domain.permissions import INTEGRATION_KEY, PERMISSIONS, PORTAL, ROLES
-from keyfold.web.auth import PUBLIC, SELF
+from keyfold.web.auth import EVENTS, PUBLIC, SELF
 from keyfold.web.pages.openapi import camel_path
 from keyfold.web.v1 import router
 
@@ -29,6 +29,7 @@ integration and their one partner. A service key has none: it manages nothing bu
   issues, changes or ends an owner's key, and the last owner can't be removed.
 - `partners:invite` takes an integration key in practice: only that says which integration a partner is to join.
 - `POST /api/v1/keys/bulk` needs the permission of its action, too.
+- `{events}` stands for what a service key is for: its rule says which topics it may send to and receive from.
 - `{self}` stands for what every valid key may do with itself. `{public}` needs no key: a token is in the body, or a
   session in the cookie.
 
@@ -47,6 +48,7 @@ def page() -> str:
     return _PAGE.format(
         self=SELF,
         public=PUBLIC,
+        events=EVENTS,
         permissions=_table(["permission", *HOLDERS], [[f"`{each}`", *_marks(each)] for each in sorted(PERMISSIONS)]),
         routes=_table(["route", "permission", "who has it"], [*_rows()]),
     )
@@ -67,7 +69,7 @@ def _rows() -> Iterator[list[str]]:
 
 
 def _who(permission: str) -> str:
-    unbound = {PUBLIC: "everybody", SELF: "every key"}
+    unbound = {PUBLIC: "everybody", SELF: "every key", EVENTS: "service keys, by their rule"}
     return unbound.get(permission) or ", ".join(name for name, given in HOLDERS.items() if permission in given)
 
 

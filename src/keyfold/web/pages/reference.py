@@ -77,7 +77,8 @@ def shapes(document: Json) -> list[Shape]:
 
 
 def _operation(document: Json, url: str, path: str, method: str, operation: Json) -> Operation:
-    content = operation.get("requestBody", {}).get("content", {}).get("application/json")
+    contents: Json = operation.get("requestBody", {}).get("content", {})
+    media_type, content = next(iter(contents.items()), ("", None))
     body = None
     if content:
         name = content["schema"]["$ref"].removeprefix(_REF)
@@ -93,7 +94,7 @@ def _operation(document: Json, url: str, path: str, method: str, operation: Json
         parameters=[_parameter(each) for each in operation.get("parameters", [])],
         body=body,
         answers=[_answer(document, status, answer) for status, answer in operation["responses"].items()],
-        curl=_curl(url + path, method.upper(), permission, content),
+        curl=_curl(url + path, method.upper(), permission, media_type, content),
     )
 
 
@@ -169,12 +170,12 @@ def _is_envelope(name: str) -> bool:
     return name.startswith(("Envelope_", "ListEnvelope_"))
 
 
-def _curl(url: str, method: str, permission: str, content: Json | None) -> str:
+def _curl(url: str, method: str, permission: str, media_type: str, content: Json | None) -> str:
     """A request that can be pasted into a shell, in which the key is a variable."""
     lines = [f"curl '{url}'" if method in ("GET", "POST") else f"curl -X {method} '{url}'"]
     if permission != PUBLIC:
         lines.append('-H "Authorization: Bearer $KEY"')
     if content:
         body = json.dumps(content["example"], ensure_ascii=False)
-        lines += ["-H 'Content-Type: application/json'", f"-d '{body}'"]
+        lines += [f"-H 'Content-Type: {media_type}'", f"-d '{body}'"]
     return " \\\n  ".join(lines)

@@ -6,16 +6,22 @@ from keyfold.web.auth import guard
 from keyfold.web.v1.audit import AuditController
 from keyfold.web.v1.bulk import BulkController
 from keyfold.web.v1.compromise import CompromiseController
+from keyfold.web.v1.consumers import ConsumerController, DeadLetterController
+from keyfold.web.v1.event_usage import EventUsageController
+from keyfold.web.v1.events import EventController
 from keyfold.web.v1.explaining import ExplainingController
+from keyfold.web.v1.following import FollowingController
 from keyfold.web.v1.integrations import IntegrationController
 from keyfold.web.v1.key_life import KeyLifeController
 from keyfold.web.v1.keys import KeyController
+from keyfold.web.v1.lifecycle import LifecycleController
 from keyfold.web.v1.links import LinkController
 from keyfold.web.v1.onboarding import OnboardingController
 from keyfold.web.v1.partners import ExternalController, PartnerController
 from keyfold.web.v1.portal import PortalController
 from keyfold.web.v1.promotion import PromotionController
 from keyfold.web.v1.roles import RoleController
+from keyfold.web.v1.topics import KeyTopicController, TopicController
 from keyfold.web.v1.verification import VerificationController
 from keyfold.web.v1.workspace import WorkspaceController
 
@@ -26,6 +32,8 @@ router = Router(
         ExternalController,
         OnboardingController,
         IntegrationController,
+        TopicController,
+        KeyTopicController,
         PartnerController,
         LinkController,
         KeyController,
@@ -35,9 +43,15 @@ router = Router(
         PromotionController,
         VerificationController,
         ExplainingController,
+        EventController,
+        FollowingController,
+        ConsumerController,
+        DeadLetterController,
         RoleController,
         WorkspaceController,
         AuditController,
+        EventUsageController,
+        LifecycleController,
         PortalController,
     ],
 )

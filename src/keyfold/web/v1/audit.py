@@ -98,7 +98,7 @@ class AuditController(Controller):
                 await of.lists.include(projection, min_position)
         filters = {
             **bound,
-            **_within_bounds(by, bound),
+            **within_trail(by, bound),
             "key_id = $?": key_id,
             "actor_id = $?": actor_id,
             "correlation_id = $?": correlation_id,
@@ -114,7 +114,7 @@ class AuditController(Controller):
         return ListEnvelope([AuditView.of(each) for each in page.items], page.next_cursor)
 
 
-def _within_bounds(by: Caller, filters: Mapping[str, object]) -> dict[str, object]:
+def within_trail(by: Caller, filters: Mapping[str, object]) -> dict[str, object]:
     """What keeps the trail within what the caller sees. Raises `NotFound` for a filter that asks for more.
 
     What isn't bound to what the caller is narrowed to, such as a role or an account key, isn't shown to it.

@@ -1,0 +1,192 @@
+"""The reaper: keeps the accounts of connected keys as their keys are, and ends those of keys that die."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+import nats.errors
+import structlog
+from nats.aio.msg import Msg
+
+from keyfold.app.memory import Known
+from keyfold.app.ports import Clock
+from keyfold.app.verifier import Verifier
+from keyfold.bus.accounts import Accounts
+from keyfold.bus.connection import Bus
+from keyfold.bus.topology import KeyAccount
+from keyfold.domain.ids import is_id
+from keyfold.domain.judgement import Question
+from keyfold.domain.refusals import Unavailable
+from keyfold.metrics import REAPED
+
+log = structlog.get_logger()
+
+CONNECTED = "$SYS.ACCOUNT.*.CONNECT"
+CONNECTIONS = "$SYS.REQ.SERVER.PING.CONNZ"
+AT_ONCE = 32
+"""Keys that are looked at in parallel."""
+SWEEP = 30.0
+"""Seconds between two looks at everything that is connected."""
+PAGE = 1_024
+"""Connections that a server tells of at a time."""
+PATIENCE = 1.0
+"""Seconds that all servers get to tell of a page."""
+
+
+class Reaper:
+    """Three ways to a dead connection, for one that was overlooked by the others: what moved (milliseconds), who
+    connects (a connect that was answered while the key died), and a sweep over all connections (what a process that
+    died itself should have done).
+
+    It never trusts a memory: whatever it does to an account follows from the truth, read after what made it look.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        *,
+        accounts: Accounts,
+        account_of: Callable[[Known], Awaitable[KeyAccount]],
+        verifier: Verifier,
+        clock: Clock,
+    ) -> None:
+        self._bus = bus
+        self._accounts = accounts
+        self._account_of = account_of
+        self._verifier = verifier
+        self._clock = clock
+        self._streams: dict[str, frozenset[str]] = {}
+        self._dependent: dict[str, set[str]] = {}
+        self._dead: set[str] = set()
+        self._idle: set[str] = set()
+        self._due: dict[str, None] = {}
+        self._news = asyncio.Event()
+        self._inbox = f"_INBOX.{secrets.token_hex(8)}"
+        self._pages: asyncio.Queue[Any] = asyncio.Queue()
+
+    def granted(self, known: Known) -> None:
+        """The key is about to have connections: it is watched from now on."""
+        key = known.subject.key
+        self._forget(key.id)
+        self._streams[key.id] = known.streams | ({key.partner_id} if key.partner_id else set())
+        for stream in self._streams[key.id]:
+            self._dependent.setdefault(stream, set()).add(key.id)
+
+    def moved(self, streams: Iterable[str]) -> None:
+        """These have moved: the keys that depend on them are looked at."""
+        for stream in streams:
+            for key_id in self._dependent.get(stream, ()):
+                self._look_at(key_id)
+
+    async def run(self) -> None:
+        """Runs until cancelled."""
+        await self._bus.handle(CONNECTED, self._on_connected)
+        await self._bus.handle(self._inbox, self._on_page)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_sweeping(), name="sweep")
+            for n in range(AT_ONCE):
+                group.create_task(self._work(), name=f"reaper {n}")
+
+    def _look_at(self, key_id: str) -> None:
+        self._due[key_id] = None
+        self._news.set()
+
+    async def _work(self) -> None:
+        while True:
+            while not self._due:
+                self._news.clear()
+                await self._news.wait()
+            key_id = next(iter(self._due))
+            del self._due[key_id]
+            try:
+                await self._mend(key_id)
+            except (Unavailable, nats.errors.Error, OSError):
+                await asyncio.sleep(0.1)  # Postgres or NATS are away: nothing is over until it is done
+                self._look_at(key_id)
+
+    async def _mend(self, key_id: str) -> None:
+        """Brings the account to what the key is by now."""
+        known = await self._verifier.truth(key_id)
+        usable = known is not None and known.decision(Question(), self._clock()).code in ("valid", "address-needed")
+        if known is None or not usable:
+            await self._end(key_id)
+            return
+        self._dead.discard(key_id)
+        self.granted(known)
+        wanted, opened = await self._account_of(known), self._accounts.opened(key_id)
+        if opened is None:  # by another process
+            self._accounts.assume(wanted)
+        elif opened != wanted:
+            if wanted.is_narrower(opened):
+                await self._accounts.shut(key_id)  # a pull that is waiting would still be served
+            await self._accounts.open(wanted)
+            if (await self._verifier.truth(key_id) or known).subject != known.subject:
+                self._look_at(key_id)
+
+    async def _end(self, key_id: str) -> None:
+        await self._accounts.shut(key_id)
+        if key_id not in self._dead:
+            self._dead.add(key_id)
+            REAPED.inc()
+            log.info("key.disconnected", key_id=key_id)
+
+    async def _on_connected(self, message: Msg) -> None:
+        client = msgspec.json.decode(message.data)["client"]
+        self._saw(client.get("acc", ""), client.get("name_tag", ""))
+
+    def _saw(self, account: str, key_id: str) -> bool:
+        """A connection of an access key, which is looked at unless it is watched, and alive as far as is known."""
+        if not is_id("key", key_id) or not self._accounts.is_account(account, key_id):
+            return False
+        if key_id not in self._streams or key_id in self._dead:
+            self._look_at(key_id)
+        return True
+
+    async def _keep_sweeping(self) -> None:
+        while True:
+            try:
+                await self._sweep()
+            except (Unavailable, nats.errors.Error, OSError):
+                await asyncio.sleep(0.2)
+            else:
+                await asyncio.sleep(SWEEP)
+
+    async def _sweep(self) -> None:
+        """Every key that has a connection is looked at; those that have none are no longer watched."""
+        connected = {key_id async for key_id in self._connected()}
+        self._dead &= connected
+        for key_id in self._idle - connected:  # twice: who has just got in may not be told of yet
+            self._forget(key_id)
+        self._idle = {*self._streams} - connected
+        for key_id in connected:
+            self._look_at(key_id)
+
+    async def _connected(self) -> Any:
+        """The keys that have connections, from all servers, page after page."""
+        offset, most = 0, 1
+        while offset < most:
+            self._pages = asyncio.Queue()
+            query = {"auth": True, "limit": PAGE, "offset": offset}
+            await self._bus.client.publish(CONNECTIONS, msgspec.json.encode(query), reply=self._inbox)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    while True:
+                        page = (await self._pages.get())["data"]
+                        most = max(most, page["total"])
+                        for each in page["connections"]:
+                            if self._saw(each.get("account", ""), each.get("name_tag", "")):
+                                yield each["name_tag"]
+            offset += PAGE
+
+    async def _on_page(self, message: Msg) -> None:
+        self._pages.put_nowait(msgspec.json.decode(message.data))
+
+    def _forget(self, key_id: str) -> None:
+        for stream in self._streams.pop(key_id, ()):
+            keys = self._dependent[stream]
+            keys.discard(key_id)
+            if not keys:
+                del self._dependent[stream]

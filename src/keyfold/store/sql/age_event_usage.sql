@@ -1,0 +1,1 @@
+SELECT keyfold.age_event_usage()

@@ -1,0 +1,1 @@
+SELECT keyfold.note_consumers($1, $2, $3, $4, $5, $6, $7)

@@ -1,0 +1,1 @@
+SELECT keyfold.note_event_usage($1, $2::json)

@@ -1,0 +1,1 @@
+SELECT min(position) FROM projections.cursors WHERE projection IN ('audit', 'current')
