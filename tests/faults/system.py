@@ -162,7 +162,7 @@ async def running_system(
         for each in (api, worker):
             each.start()
         system = System(api, worker, nats, database, settings, founded)
-        await system.ready()
+        await system.ready(60)
         yield system
     finally:
         for each in (api, worker):
@@ -179,7 +179,7 @@ async def another_api(system: System, **changes: Any) -> AsyncIterator[Process]:
 
     try:
         process.start()
-        await wait_until(ready, 20)
+        await wait_until(ready, 60)
         yield process
     finally:
         process.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import nats.errors
 import pytest
@@ -60,6 +61,22 @@ async def test_an_outage_is_waited_out(outage: Exception) -> None:
     await wait_until(lambda: loop.status == "waiting" and not loop.is_healthy)
     await wait_until(lambda: steps.taken == 3 and loop.is_healthy)
     await stop(task)
+
+
+async def test_it_ends_also_when_its_step_has_swallowed_the_cancellation() -> None:
+    """As nats-py does where the answer comes at the same moment: a worker that is told to stop would hang for ever."""
+    begun = asyncio.Event()
+
+    async def answered() -> bool:
+        begun.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return False
+
+    task = asyncio.create_task(loop_with(answered).run())
+    await begun.wait()
+    async with asyncio.timeout(5):
+        await stop(task)
 
 
 async def test_a_halt_stays_where_it_is_and_says_why() -> None:

@@ -205,3 +205,8 @@ def subjects_of(key: Key, given: Reach, *more: str) -> tuple[str, ...]:
 def topic_of(subject: str) -> str:
     """The topic of a stored event."""
     return "/".join(subject.split(".")[4:])
+
+
+def recipient_of(subject: str) -> str:
+    """Whom a stored event is for: `EVERYONE`, a partner, or a consumer."""
+    return subject.split(".")[3]

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import nats.errors
 from nats.js.errors import NotFoundError
 
+from keyfold.app.cancellation import obey_cancellation
 from keyfold.app.memory import Known
 from keyfold.bus.connection import Bus
 from keyfold.bus.consumers import Consumers, NothingToReceive, subjects_of
@@ -99,6 +100,7 @@ class Following:
         reading: tuple[str, ...] = ()
         try:
             while True:
+                obey_cancellation()
                 known = await self._egress.still(known, address)
                 given = self.narrowed(known, topics)
                 subjects = subjects_of(known.subject.key, given)

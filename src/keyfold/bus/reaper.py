@@ -11,6 +11,7 @@ import nats.errors
 import structlog
 from nats.aio.msg import Msg
 
+from keyfold.app.cancellation import obey_cancellation
 from keyfold.app.memory import Known
 from keyfold.app.ports import Clock
 from keyfold.app.verifier import Verifier
@@ -96,6 +97,7 @@ class Reaper:
 
     async def _work(self) -> None:
         while True:
+            obey_cancellation()
             while not self._due:
                 self._news.clear()
                 await self._news.wait()

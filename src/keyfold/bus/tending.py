@@ -7,7 +7,7 @@ from nats.js.errors import NotFoundError
 
 from keyfold.app.memory import Known
 from keyfold.app.ports import Clock
-from keyfold.bus.consumers import Consumer, Consumers, topic_of
+from keyfold.bus.consumers import Consumer, Consumers, recipient_of, topic_of
 from keyfold.bus.dead_letters import DeadLetter, DeadLetters
 from keyfold.bus.durables import answering
 from keyfold.bus.egress import Egress, Met
@@ -76,9 +76,10 @@ class Tending:
             return this, await self._dead_letters.one(this.stream, _names(this), sequence)
 
     def _shown(self, this: Consumer, letter: DeadLetter) -> DeadLetterView:
-        """Without the event where the consumer may not give it by now."""
-        event = letter.event
-        if event is None or event.time is None:
+        """Without the event where the consumer may not give it by now, or never could: JetStream notes whatever is
+        terminated, whether or not it was delivered."""
+        event, recipients = letter.event, {recipient_of(each) for each in this.durable.subjects}
+        if event is None or event.time is None or recipient_of(str(event.subject)) not in recipients:
             return dead_letter_view(letter, shown=False)
         met = Met(letter.advisory.stream_seq, topic_of(str(event.subject)), event.time, event.data or b"")
         return dead_letter_view(letter, shown=self._egress.takes(this.reach, met))

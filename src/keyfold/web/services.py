@@ -10,6 +10,7 @@ import nats.errors
 
 from keyfold.app import bulk
 from keyfold.app.attempts import Attempts
+from keyfold.app.cancellation import obey_cancellation
 from keyfold.app.catalogue import Catalogue
 from keyfold.app.clock import SteadyClock
 from keyfold.app.compromise import Compromise
@@ -210,6 +211,7 @@ class Services:
             await asyncio.sleep(FLUSH)
             with suppress(nats.errors.Error):
                 await self.event_usage_sender.flush()
+            obey_cancellation()
 
     def _used_first(self, key_id: str) -> None:
         if key_id not in self._first_uses:

@@ -8,6 +8,7 @@ from typing import Literal
 import nats.errors
 import structlog
 
+from keyfold.app.cancellation import obey_cancellation
 from keyfold.domain.refusals import Unavailable
 from keyfold.metrics import LOOP_HEALTHY
 from keyfold.store.postgres import OUTAGE
@@ -56,6 +57,7 @@ class Loop:
         try:
             while True:
                 more = await self._try_step()
+                obey_cancellation()
                 if not more:
                     await self._rest()
         except asyncio.CancelledError as cancelled:
