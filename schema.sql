@@ -18,21 +18,119 @@ SET LOCAL ROLE keyfold_owner;
 
 -- The log: every lifecycle event, in one gapless order. The record is the truth, the columns beside it are indexes over it.
 CREATE TABLE keyfold.log (
-    position bigint PRIMARY KEY CHECK (position > 0),
-    stream   text NOT NULL,
-    version  integer NOT NULL CHECK (version > 0),
-    record   json NOT NULL CHECK (octet_length(record::text) <= 65536), -- json keeps the text as written, jsonb doesn't
-    UNIQUE (stream, version)
+    position     bigint PRIMARY KEY CHECK (position > 0),
+    stream       text NOT NULL,
+    version      integer NOT NULL CHECK (version > 0),
+    record       json NOT NULL CHECK (octet_length(record::text) <= 65536), -- json keeps the text as written, jsonb doesn't
+    workspace_id text NOT NULL,
+    number       bigint NOT NULL CHECK (number > 0), -- 1, 2, 3 … of its workspace, without a gap
+    UNIQUE (stream, version),
+    UNIQUE (workspace_id, number)
 );
 
 CREATE FUNCTION keyfold.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    RAISE EXCEPTION 'keyfold.log is append-only: % refused', TG_OP USING ERRCODE = 'insufficient_privilege';
+    RAISE EXCEPTION 'keyfold.% is append-only: % refused', TG_TABLE_NAME, TG_OP USING ERRCODE = 'insufficient_privilege';
 END
 $$;
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON keyfold.log
     FOR EACH STATEMENT EXECUTE FUNCTION keyfold.refuse_change();
 ALTER TABLE keyfold.log ENABLE ALWAYS TRIGGER append_only; -- session_replication_role = replica doesn't silence it
+
+-- The log's Merkle tree (RFC 6962): how far it is, and its hashes in tiles of 256 (c2sp.org/tlog-tiles). The last tile of
+-- each level is partial, and grows.
+CREATE TABLE keyfold.tree (
+    the_one boolean PRIMARY KEY DEFAULT true CHECK (the_one),
+    size    bigint NOT NULL, -- leaf n is position n + 1
+    root    bytea NOT NULL CHECK (octet_length(root) = 32)
+);
+INSERT INTO keyfold.tree (size, root) VALUES (0, sha256(''));
+
+CREATE TABLE keyfold.tiles (
+    level  smallint NOT NULL,
+    index  bigint NOT NULL,
+    hashes bytea NOT NULL CHECK (octet_length(hashes) BETWEEN 32 AND 8192 AND octet_length(hashes) % 32 = 0),
+    PRIMARY KEY (level, index)
+);
+ALTER TABLE keyfold.tiles ALTER COLUMN hashes SET STORAGE EXTERNAL; -- there is nothing in hashes to compress
+
+-- What was signed of it, for ever: one checkpoint a size, and what witnesses signed of that.
+CREATE TABLE keyfold.checkpoints (
+    size       bigint PRIMARY KEY,
+    root       bytea NOT NULL,
+    note       text NOT NULL, -- with the signatures of the log's own keys
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE keyfold.cosignatures (
+    size       bigint NOT NULL REFERENCES keyfold.checkpoints,
+    witness    text NOT NULL, -- the verifier key
+    line       text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (witness, size)
+);
+CREATE INDEX cosignatures_size ON keyfold.cosignatures (size);
+
+-- The verifier keys that checkpoints were ever signed with.
+CREATE TABLE keyfold.log_keys (
+    vkey     text PRIMARY KEY,
+    size     bigint NOT NULL, -- of the tree when it was new
+    added_at timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON keyfold.checkpoints
+    FOR EACH STATEMENT EXECUTE FUNCTION keyfold.refuse_change();
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON keyfold.cosignatures
+    FOR EACH STATEMENT EXECUTE FUNCTION keyfold.refuse_change();
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON keyfold.log_keys
+    FOR EACH STATEMENT EXECUTE FUNCTION keyfold.refuse_change();
+ALTER TABLE keyfold.checkpoints ENABLE ALWAYS TRIGGER append_only;
+ALTER TABLE keyfold.cosignatures ENABLE ALWAYS TRIGGER append_only;
+ALTER TABLE keyfold.log_keys ENABLE ALWAYS TRIGGER append_only;
+
+-- One step of the tree: its new size and root, the tiles that are new or have grown, and a checkpoint of it if it is time
+-- for one. All of it, or nothing and false when the tree isn't at known_size any more, or has been signed as large.
+CREATE FUNCTION keyfold.grow_tree(
+    known_size bigint, new_size bigint, new_root bytea,
+    tile_level smallint[], tile_index bigint[], tile_hashes bytea[], checkpoint text
+) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    kept integer;
+BEGIN
+    PERFORM FROM keyfold.tree WHERE size = known_size FOR UPDATE;
+    IF NOT FOUND OR EXISTS (SELECT FROM keyfold.checkpoints AS c WHERE c.size >= new_size AND checkpoint IS NOT NULL) THEN
+        RETURN false;
+    END IF;
+    UPDATE keyfold.tree SET size = new_size, root = new_root WHERE new_size > size OR (new_size = size AND new_root = root);
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'the tree only grows: from % to % refused', known_size, new_size;
+    END IF;
+    INSERT INTO keyfold.tiles AS t (level, index, hashes)
+    SELECT level, index, hashes FROM unnest(tile_level, tile_index, tile_hashes) AS grown (level, index, hashes)
+    ON CONFLICT (level, index) DO UPDATE SET hashes = excluded.hashes
+    WHERE substr(excluded.hashes, 1, octet_length(t.hashes)) = t.hashes;
+    GET DIAGNOSTICS kept = ROW_COUNT;
+    IF kept <> coalesce(cardinality(tile_level), 0) THEN
+        RAISE EXCEPTION 'a tile only grows: another beginning refused';
+    END IF;
+    IF checkpoint IS NOT NULL THEN
+        INSERT INTO keyfold.checkpoints (size, root, note) VALUES (new_size, new_root, checkpoint);
+    END IF;
+    RETURN true;
+END
+$$;
+
+CREATE FUNCTION keyfold.cosign(of_size bigint, by_witness text, cosignature text) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    INSERT INTO keyfold.cosignatures (size, witness, line) VALUES (of_size, by_witness, cosignature) ON CONFLICT DO NOTHING;
+END;
+
+CREATE FUNCTION keyfold.add_log_key(new_vkey text) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    INSERT INTO keyfold.log_keys (vkey, size) SELECT new_vkey, size FROM keyfold.tree ON CONFLICT DO NOTHING;
+END;
 
 -- Digests of what was shown once: access keys, link tokens, portal sessions. Not in the log, so never in a proof or an export.
 CREATE TABLE keyfold.key_secrets (
@@ -47,9 +145,25 @@ CREATE TABLE keyfold.replays (
     fingerprint bytea NOT NULL,
     answer      bytea NOT NULL,
     position    bigint NOT NULL,
+    subjects    text[] NOT NULL, -- whose personal data it may show
     created_at  timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX replays_created_at ON keyfold.replays (created_at);
+
+-- What personal data in records is sealed with: a key for each partner and each operator (an account or integration key),
+-- wrapped by what is derived from a pepper. Whoever deletes one has erased what it sealed: keyfold.append alone, together
+-- with the fact.
+CREATE TABLE keyfold.data_keys (
+    subject text PRIMARY KEY, -- the id of the partner or of the key
+    pepper  smallint NOT NULL,
+    wrapped bytea NOT NULL
+);
+
+-- Which streams were erased, partners with all of their keys: where they are seen afterwards isn't kept.
+CREATE TABLE keyfold.erased (
+    id text PRIMARY KEY,
+    at timestamptz NOT NULL DEFAULT now()
+);
 
 -- How keys are used, and from where: observations, not facts, so not in the log. Processes add them up and write them
 -- every few seconds.
@@ -89,6 +203,7 @@ BEGIN
     INSERT INTO keyfold.key_addresses AS known (key_id, address, first_at, last_at)
     SELECT key_id, address, first_at, last_at
     FROM unnest(sight_key_id, sight_address, sight_first_at, sight_last_at) AS s (key_id, address, first_at, last_at)
+    WHERE NOT EXISTS (SELECT FROM keyfold.erased WHERE erased.id = s.key_id)
     ORDER BY key_id, address
     ON CONFLICT (key_id, address) DO UPDATE
     SET first_at = least(known.first_at, excluded.first_at), last_at = greatest(known.last_at, excluded.last_at);
@@ -103,6 +218,7 @@ BEGIN
     DELETE FROM keyfold.key_addresses WHERE (key_id, address) IN (
         SELECT key_id, address FROM keyfold.key_addresses
         WHERE last_at < now() - interval '90 days'
+           OR key_id IN (SELECT id FROM keyfold.erased) -- noted while it was being erased
         FOR UPDATE SKIP LOCKED
     );
     DELETE FROM keyfold.key_addresses WHERE (key_id, address) IN (
@@ -260,19 +376,27 @@ $$;
 -- batch), as replayed when its idempotency key has been used. Must be called as a single autocommit statement, so that the
 -- lock never waits for a client. Under READ COMMITTED each statement in here takes its snapshot after the lock.
 -- event_command: for each event the number of its command, 1, 2, 3 …, ascending. before: the last position until now.
+-- A record comes without its number in its workspace, and gets it in front: {"number":7, and what follows the brace.
 CREATE FUNCTION keyfold.append(
-    event_command integer[], event_stream text[], event_version integer[], event_record text[],
+    event_command integer[], event_stream text[], event_version integer[], event_record text[], event_workspace text[],
     secret_command integer[], secret_id text[], secret_pepper smallint[], secret_digest bytea[],
     replay_command integer[], replay_id bytea[], replay_fingerprint bytea[], replay_answer bytea[],
+    replay_subjects text[],
+    data_key_command integer[], data_key_subject text[], data_key_pepper smallint[], data_key_wrapped bytea[],
+    erased_command integer[], erased_stream text[],
     OUT before bigint, OUT conflicted integer[], OUT replayed integer[]
 ) LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 -- planning takes longer than running, so a plan is made once; made while the log is small, it must use the indexes too
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
-    refused integer[];
+    refused   integer[];
+    workspace text := event_workspace[1];
+    last      bigint; -- number of that workspace
 BEGIN
     PERFORM pg_advisory_xact_lock(7309453271); -- any number that nothing else here locks
-    SELECT coalesce(max(log.position), 0) INTO before FROM keyfold.log;
+    SELECT coalesce((SELECT max(log.position) FROM keyfold.log), 0),
+           coalesce((SELECT max(log.number) FROM keyfold.log WHERE log.workspace_id = workspace), 0)
+    INTO before, last;
 
     SELECT coalesce(array_agg(DISTINCT event.command), '{}') INTO conflicted
     FROM (
@@ -294,11 +418,28 @@ BEGIN
     END IF;
     refused := conflicted || replayed;
 
-    INSERT INTO keyfold.log (position, stream, version, record)
-    SELECT before + row_number() OVER (ORDER BY n), stream, version, record::json
-    FROM unnest(event_command, event_stream, event_version, event_record)
-         WITH ORDINALITY AS e (command, stream, version, record, n)
-    WHERE command <> ALL (refused);
+    IF workspace = ALL (event_workspace) THEN -- as nearly always, and then it is cheaper
+        INSERT INTO keyfold.log (position, stream, version, record, workspace_id, number)
+        SELECT before + row_number() OVER w, stream, version,
+               ('{"number":' || last + row_number() OVER w || ',' || right(record, -1))::json,
+               workspace, last + row_number() OVER w
+        FROM unnest(event_command, event_stream, event_version, event_record)
+             WITH ORDINALITY AS e (command, stream, version, record, n)
+        WHERE command <> ALL (refused)
+        WINDOW w AS (ORDER BY n);
+    ELSE
+        INSERT INTO keyfold.log (position, stream, version, record, workspace_id, number)
+        SELECT before + nth, stream, version, ('{"number":' || numbered || ',' || right(record, -1))::json,
+               of_workspace, numbered
+        FROM (
+            SELECT row_number() OVER (ORDER BY n) AS nth, stream, version, record, of_workspace,
+                   coalesce((SELECT max(log.number) FROM keyfold.log WHERE log.workspace_id = of_workspace), 0)
+                   + row_number() OVER (PARTITION BY of_workspace ORDER BY n) AS numbered
+            FROM unnest(event_command, event_stream, event_version, event_record, event_workspace)
+                 WITH ORDINALITY AS e (command, stream, version, record, of_workspace, n)
+            WHERE command <> ALL (refused)
+        ) AS accepted;
+    END IF;
 
     IF cardinality(secret_command) > 0 THEN
         INSERT INTO keyfold.key_secrets (id, pepper, digest)
@@ -308,27 +449,56 @@ BEGIN
     END IF;
 
     IF cardinality(replay_command) > 0 THEN
-        INSERT INTO keyfold.replays (id, fingerprint, answer, position)
-        SELECT id, fingerprint, answer,
+        INSERT INTO keyfold.replays (id, fingerprint, answer, subjects, position)
+        SELECT id, fingerprint, answer, string_to_array(subjects, ' '),
                before + (SELECT count(*) FROM unnest(event_command) AS e (c)
                          WHERE c <= r.command AND c <> ALL (refused))
-        FROM unnest(replay_command, replay_id, replay_fingerprint, replay_answer) AS r (command, id, fingerprint, answer)
+        FROM unnest(replay_command, replay_id, replay_fingerprint, replay_answer, replay_subjects)
+             AS r (command, id, fingerprint, answer, subjects)
         WHERE command <> ALL (refused);
+    END IF;
+
+    IF cardinality(data_key_command) > 0 THEN
+        INSERT INTO keyfold.data_keys (subject, pepper, wrapped)
+        SELECT subject, pepper, wrapped
+        FROM unnest(data_key_command, data_key_subject, data_key_pepper, data_key_wrapped)
+             AS d (command, subject, pepper, wrapped)
+        WHERE command <> ALL (refused);
+    END IF;
+
+    IF cardinality(erased_command) > 0 THEN
+        INSERT INTO keyfold.erased (id)
+        SELECT stream FROM unnest(erased_command, erased_stream) AS w (command, stream)
+        WHERE command <> ALL (refused) AND EXISTS ( -- nothing is deleted without the fact that says so
+            SELECT FROM unnest(event_command, event_stream, event_record) AS e (command, stream, record)
+            WHERE e.command = w.command AND e.stream = w.stream
+              AND record::json->>'type' IN ('partner.erased.v1', 'key.erased.v1')
+        )
+        ON CONFLICT DO NOTHING;
+        DELETE FROM keyfold.data_keys
+        WHERE subject IN (SELECT id FROM keyfold.erased WHERE id = ANY (erased_stream));
+        DELETE FROM keyfold.key_addresses
+        WHERE key_id IN (SELECT id FROM keyfold.erased WHERE id = ANY (erased_stream));
     END IF;
 END
 $$;
 
 RESET ROLE;
-REVOKE EXECUTE ON FUNCTION keyfold.append, keyfold.note_usage, keyfold.forget_addresses, keyfold.add_buckets,
+REVOKE EXECUTE ON FUNCTION keyfold.append, keyfold.grow_tree, keyfold.cosign, keyfold.add_log_key,
+    keyfold.note_usage, keyfold.forget_addresses, keyfold.add_buckets,
     keyfold.add_event_usage, keyfold.note_event_usage, keyfold.note_consumers, keyfold.age_event_usage FROM PUBLIC;
 GRANT USAGE ON SCHEMA keyfold TO keyfold_api, keyfold_worker;
 GRANT EXECUTE ON FUNCTION keyfold.append TO keyfold_api, keyfold_worker; -- the worker writes down what time brings to keys
 GRANT EXECUTE ON FUNCTION keyfold.note_usage TO keyfold_api;
 GRANT EXECUTE ON FUNCTION keyfold.forget_addresses, keyfold.note_event_usage, keyfold.note_consumers,
     keyfold.age_event_usage TO keyfold_worker;
-GRANT SELECT ON keyfold.log TO keyfold_api, keyfold_worker;
+GRANT EXECUTE ON FUNCTION keyfold.grow_tree, keyfold.cosign, keyfold.add_log_key TO keyfold_worker;
+GRANT SELECT ON keyfold.log, keyfold.tiles, keyfold.checkpoints, keyfold.cosignatures, keyfold.log_keys
+    TO keyfold_api, keyfold_worker;
+GRANT SELECT ON keyfold.tree TO keyfold_worker;
 GRANT SELECT ON keyfold.key_secrets, keyfold.replays TO keyfold_api;
 GRANT SELECT (created_at), DELETE ON keyfold.replays TO keyfold_worker; -- forgets what is older than a day
+GRANT SELECT ON keyfold.data_keys, keyfold.erased TO keyfold_api, keyfold_worker; -- keyfold.append alone changes them
 GRANT SELECT ON keyfold.key_usage TO keyfold_api, keyfold_worker;
 GRANT SELECT ON keyfold.key_addresses, keyfold.event_usage TO keyfold_api;
 
@@ -344,7 +514,7 @@ CREATE TABLE projections.cursors (
     projection text PRIMARY KEY,
     position   bigint NOT NULL DEFAULT 0
 );
-INSERT INTO projections.cursors (projection) VALUES ('current'), ('audit');
+INSERT INTO projections.cursors (projection) VALUES ('current'), ('audit'), ('history');
 
 -- The projection `current`: the state that each stream has by now, folded by the same code as a single read.
 CREATE TABLE projections.integrations (
@@ -437,14 +607,62 @@ CREATE TABLE projections.audit (
     correlation_id text NOT NULL,
     integration_id text,
     partner_id     text,
-    key_id         text
+    key_id         text,
+    id             text NOT NULL,
+    causation_id   text,
+    source         inet -- the address, where it is one
 );
 CREATE INDEX audit_workspace ON projections.audit (workspace_id, position);
 CREATE INDEX audit_partner ON projections.audit (partner_id, position);
 CREATE INDEX audit_key ON projections.audit (key_id, position);
 CREATE INDEX audit_actor ON projections.audit (actor_id, position);
 CREATE INDEX audit_correlation ON projections.audit (correlation_id, position);
+CREATE INDEX audit_id ON projections.audit (id);
+CREATE INDEX audit_caused ON projections.audit (causation_id) WHERE causation_id IS NOT NULL;
+CREATE INDEX audit_source ON projections.audit (workspace_id, source, position) WHERE source IS NOT NULL;
+CREATE INDEX audit_type ON projections.audit (workspace_id, type, position);
+CREATE INDEX audit_integration ON projections.audit (integration_id, position);
 CREATE INDEX audit_issued_from ON projections.audit (address, time) WHERE type = 'key.issued.v1';
+
+-- The projection `history`: what there was at any position of the log, and what it could be found by then. Rows are only
+-- ever added. What a thing was like is folded from the log, so there is no state here.
+CREATE TABLE projections.things (
+    id              text PRIMARY KEY,
+    workspace_id    text NOT NULL,
+    aggregate       text NOT NULL, -- the word for it: key, partner …
+    position        bigint NOT NULL, -- where it began
+    latest_id       text NOT NULL, -- the greatest id of such things of the workspace by then: lists go by ids
+    integration_id  text,
+    partner_id      text,
+    kind            text,
+    environment     text,
+    issued_at       timestamptz,
+    rotation_due_at timestamptz,
+    UNIQUE (workspace_id, aggregate, position) INCLUDE (latest_id)
+);
+CREATE INDEX things_workspace ON projections.things (workspace_id, aggregate, id);
+CREATE INDEX things_integration ON projections.things (integration_id, aggregate, id);
+CREATE INDEX things_partner ON projections.things (partner_id, aggregate, id);
+
+CREATE TABLE projections.versions (
+    id           text NOT NULL,
+    position     bigint NOT NULL, -- where it came to be like this
+    version      integer NOT NULL,
+    workspace_id text NOT NULL,
+    time         timestamptz NOT NULL,
+    status       text NOT NULL,
+    parent_id    text,
+    role         text,
+    tags         text NOT NULL, -- each between line feeds, which no tag has
+    name         text,
+    not_before   timestamptz,
+    expires_at   timestamptz,
+    retires_at   timestamptz,
+    rotated      boolean NOT NULL,
+    PRIMARY KEY (id, position)
+);
+CREATE INDEX versions_workspace ON projections.versions (workspace_id, position);
+CREATE INDEX versions_time ON projections.versions (workspace_id, time, position);
 
 -- How the long-lived loops of every worker process are; read by /health/ready.
 CREATE TABLE projections.loops (

@@ -15,10 +15,14 @@ import asyncpg
 import msgspec
 import pytest
 
+from keyfold.audit.signing import Signer
 from keyfold.cli.embedded import Nats, Postgres
 from keyfold.cli.embedded.nats import free_port
 from keyfold.settings import Secret, Settings
 
+PEPPERS = {1: Secret(secrets.token_bytes(32))}
+"""Of every system that the tests start."""
+LOG_KEY = Signer("localhost/tests", bytes(32)).secret_key().encode()
 _TEMPLATE = "keyfold_template"
 _numbers = count(1)
 
@@ -141,16 +145,17 @@ class AnyNats(Protocol):
 
 
 def make_settings(database: Database, nats_server: AnyNats, *, nats_replicas: int = 1) -> Settings:
-    """Settings of an API on this database and this NATS, with a pepper of their own."""
+    """Settings of an API on this database and this NATS."""
     return Settings(
         database_url=database.api_url,
         worker_database_url=database.worker_url,
         admin_database_url=database.admin_url,
-        peppers={1: Secret(secrets.token_bytes(32))},
+        peppers=PEPPERS,
         nats_url=nats_server.url,
         nats_keys=Secret(nats_server.keys.encode()),
         nats_replicas=nats_replicas,
         public_nats_url=nats_server.url,
+        log_keys=Secret(LOG_KEY),
     )
 
 
@@ -159,7 +164,8 @@ def environment(settings: Settings) -> dict[str, str]:
     given = msgspec.structs.asdict(settings)
     peppers = {version: base64.b64encode(pepper.reveal).decode() for version, pepper in settings.peppers.items()}
     given["peppers"] = ",".join(f"{version}:{pepper}" for version, pepper in peppers.items())
-    given["nats_keys"] = settings.nats_keys and settings.nats_keys.reveal.decode()
+    for name in ("nats_keys", "log_keys"):
+        given[name] = given[name] and given[name].reveal.decode()
     return {f"KEYFOLD_{name.upper()}": str(value) for name, value in given.items() if value is not None}
 
 

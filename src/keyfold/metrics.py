@@ -32,4 +32,11 @@ PROJECTION_LAG = Gauge("keyfold_projection_lag_events", "Positions that the curs
 CONNECTS = Counter("keyfold_nats_connects", "Connects with an access key by the code of the answer.", ["code"])
 REAPED = Counter("keyfold_reaped_keys", "Keys whose NATS connections were ended because the key had ended.")
 FORGED = Counter("keyfold_forged_events", "Messages to the ingress from nobody whom the NATS server attests.")
+TREE_SIZE = Gauge("keyfold_tree_size", "Records that the log's tree has, where this process grows it.")
+CHECKPOINT_SIZE = Gauge(
+    "keyfold_checkpoint_size", "Records that the newest checkpoint signs, where this process signs."
+)
+WITNESS_SIZE = Gauge(
+    "keyfold_witness_size", "Records that the newest checkpoint has that a witness cosigned here.", ["witness"]
+)
 LOOP_HEALTHY = Gauge("keyfold_loop_healthy", "1 while the loop does its work or stands by, 0 when it can't.", ["loop"])

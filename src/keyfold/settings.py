@@ -8,6 +8,7 @@ import base64
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -36,6 +37,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     `trusted_proxies` are the addresses or networks, separated by commas, whose `X-Forwarded-For` is believed.
     `nats_keys` are the API's, as `keyfold nats config` gives them; every other process logs in with a file of
     credentials, `nats_credentials`.
+    `log_keys` are a worker's alone: what signs the log's checkpoints, as `keyfold audit keygen` makes it, the newest
+    first and separated by commas. `checkpoint_seconds` is how long a checkpoint stays the last one at least,
+    `checkpoint_file` where each is written as well, and `witnesses` are those asked to cosign: `<vkey> <url>`,
+    separated by commas.
     `peppers` maps a version to at least 32 bytes; the highest version is used for what is issued now.
     """
 
@@ -52,6 +57,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 8080
     trusted_proxies: str = ""
+    log_keys: Secret | None = None
+    checkpoint_seconds: Annotated[int, msgspec.Meta(ge=1, le=60)] = 5
+    checkpoint_file: str = ""
+    witnesses: str = ""
     log_level: str = "info"
     log_format: str = "json"
 
@@ -71,8 +80,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             raise SettingsError(f"{name} is not set. On one machine `keyfold up` needs no settings at all.")
     if "peppers" in given:
         given["peppers"] = read_peppers(str(given["peppers"]))
-    if "nats_keys" in given:
-        given["nats_keys"] = Secret(str(given["nats_keys"]).encode())
+    for name in ("nats_keys", "log_keys"):
+        if name in given:
+            given[name] = Secret(str(given[name]).encode())
     try:
         return msgspec.convert(given, Settings, strict=False, dec_hook=_keep)
     except msgspec.ValidationError as error:

@@ -1,5 +1,5 @@
-"""`python -m tests.bench [append|project|api|verify …] [--quick] [--json] [--only ROW …] [--profile]`, all groups when
-none is named. `python -m tests.bench peers install` installs what others are compared by."""
+"""`python -m tests.bench [append|project|api|verify|audit|events …] [--quick] [--json] [--only ROW …] [--profile]`, all
+of them when none is named. `python -m tests.bench peers install` installs what others are compared by."""
 
 import argparse
 import asyncio
@@ -14,7 +14,7 @@ import structlog
 
 from keyfold.cli.serve import _event_loop
 
-from . import api, append, project, verify
+from . import api, append, audit, events, project, verify
 from .catalogue import GROUPS, ROWS
 from .install import install
 from .machine import describe
@@ -27,8 +27,10 @@ _MEASURES: dict[str, Callable[[Stage], AsyncIterator[Outcome]]] = {
     "project": project.measure,
     "api": api.measure,
     "verify": verify.measure,
+    "audit": audit.measure,
+    "events": events.measure,
 }
-_LIMIT = {True: 180, False: 900}
+_LIMIT = {True: 360, False: 1800}
 """Seconds after which a run is given up, quick or not: something hangs."""
 
 
@@ -50,9 +52,9 @@ def main() -> None:
 def _parse(given: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument(
-        "groups", nargs="*", metavar="append|project|api|verify", help="which rows; all when none is named"
+        "groups", nargs="*", metavar="append|project|api|verify|audit|events", help="which rows; all when none is named"
     )
-    parser.add_argument("--quick", action="store_true", help="about a minute and a half in all, and less exact")
+    parser.add_argument("--quick", action="store_true", help="about three minutes in all, and less exact")
     parser.add_argument("--json", action="store_true", help="JSON on standard output instead of a table")
     parser.add_argument("--only", action="append", default=[], choices=list(ROWS), metavar="ROW", help=", ".join(ROWS))
     parser.add_argument("--profile", action="store_true", help="profiles of our side as well, on standard error")

@@ -55,11 +55,12 @@ GROUPS: dict[str, tuple[Row, ...]] = {
             for name, what in (
                 ("current", "rebuild of the projection current"),
                 ("audit", "rebuild of the projection audit"),
+                ("history", "rebuild of the projection history"),
             )
         ),
         Row(
             name="visible",
-            what="append answered → visible in both projections, at 500 events/s",
+            what="append answered → visible in all projections, at 500 events/s",
             against="-",
             bounds=(Bound("p50", most=10), Bound("p99", most=50)),
         ),
@@ -114,6 +115,49 @@ GROUPS: dict[str, tuple[Row, ...]] = {
             what="revoked by one API process → refused by another; late: called valid more than 1,000 ms after",
             against="-",
             bounds=(Bound("p99", most=20), Bound("late", most=0)),
+        ),
+    ),
+    "audit": (
+        Row(
+            name="audit-verify",
+            what="offline verification of a whole log's bundle, records of 600 bytes",
+            against="hashing each line of the same file with hashlib alone",
+            bounds=(Bound("ratio", least=0.4),),
+        ),
+    ),
+    "events": (
+        *(
+            Row(
+                name=name,
+                what=f"event published by NATS through the ingress, acknowledged, one connection, {many} at a time",
+                against="the same client's acknowledged publish of the same bytes straight to JetStream",
+                bounds=(Bound("ratio", least=0.25),),
+            )
+            for name, many in (("publish-nats", 64), ("publish-nats-1", 1))
+        ),
+        Row(
+            name="publish-http",
+            what="POST /api/v1/events, one process, 32 connections",
+            against="-",
+            bounds=(),
+        ),
+        Row(
+            name="consume-native",
+            what="stored events consumed natively, 100 at a time, each acknowledged",
+            against="the same consumer without accounts and imports",
+            bounds=(Bound("ratio", least=0.9),),
+        ),
+        Row(
+            name="connection-gone",
+            what="revocation answered → the key's live NATS connection gone, two API processes",
+            against="-",
+            bounds=(Bound("p99", most=50),),
+        ),
+        Row(
+            name="thousand-gone",
+            what="the same, 1,000 live connections that publish, until all are gone; late: stored more than 1 s after",
+            against="-",
+            bounds=(Bound("seconds", most=1), Bound("late", most=0)),
         ),
     ),
 }

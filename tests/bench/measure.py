@@ -26,7 +26,7 @@ class Bound(msgspec.Struct, frozen=True):
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the table: what is measured, against what, and its target."""
+    """One line of the table: what is measured, against what, and its target; without one it is there to be known."""
 
     name: str
     what: str
@@ -54,8 +54,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         return statistics.median(self.theirs) if self.theirs else None
 
     def is_met(self, row: Row) -> bool | None:
-        """Whether every bound holds; None for a row that was skipped."""
-        return None if self.skipped else all(bound.holds(self.figures[bound.figure]) for bound in row.bounds)
+        """Whether every bound holds; None for a row that was skipped, or has none."""
+        if self.skipped or not row.bounds:
+            return None
+        return all(bound.holds(self.figures[bound.figure]) for bound in row.bounds)
 
 
 def compared(row: str, ours: Sequence[float], theirs: Sequence[float]) -> Outcome:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ from .load import request
 from .stage import BenchError, Stage, output
 
 _ROOT = Path(__file__).parents[2]
+APPS = (sys.executable, "-m", f"{__package__}.nats_load")
+"""The command of a process of partners' apps, which is spoken to like a peer."""
 
 
 class Peer:

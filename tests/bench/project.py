@@ -1,6 +1,7 @@
 """Projections: how fast they are rebuilt, and how soon they show what was appended."""
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator
 from functools import partial
@@ -8,7 +9,9 @@ from functools import partial
 import asyncpg
 import msgspec
 
+from keyfold.app.sealing import Sealing
 from keyfold.domain.aggregates import read_event
+from keyfold.store.data_keys import Opener
 from keyfold.store.journal import read_log
 from keyfold.store.postgres import Postgres
 from keyfold.store.projections import PROJECTIONS
@@ -42,9 +45,10 @@ async def _rebuilds(stage: Stage) -> AsyncIterator[Outcome]:
     async with running(stage.settings(database)) as system:
         events = await system.fill(30_000 if stage.options.quick else 100_000)
     url = stage.postgres.url("keyfold_worker", database)
+    opener = Opener(Sealing(stage.settings(database).peppers, os.urandom))
     sides: dict[str, Side] = {"limit": partial(_read_and_decode, url, events)}
     wanted = [name for row, name in REBUILDS.items() if stage.options.wants(row)]
-    sides |= {name: partial(_rebuild, url, name, events) for name in wanted}
+    sides |= {name: partial(_rebuild, url, opener, name, events) for name in wanted}
     figures = await stage.interleaved(sides)
     for row, name in REBUILDS.items():
         if name in figures:
@@ -68,10 +72,10 @@ async def _read_and_decode(url: str, events: int) -> float:
         await postgres.close()
 
 
-async def _rebuild(url: str, name: str, events: int) -> float:
+async def _rebuild(url: str, opener: Opener, name: str, events: int) -> float:
     """Events a second, from the first to the swap."""
     started = time.perf_counter()
-    built = await rebuild(url, PROJECTIONS[name], lambda done, of: None)
+    built = await rebuild(url, PROJECTIONS[name], opener, lambda done, of: None)
     if built != events:
         raise BenchError(f"the rebuild of {name} ended at {built} of {events}")
     return events / (time.perf_counter() - started)

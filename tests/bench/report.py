@@ -32,7 +32,7 @@ def as_json(machine: Mapping[str, str], outcomes: Sequence[Outcome]) -> str:
 
 def target(bounds: Sequence[Bound]) -> str:
     """Such as `p50 ≤ 10 ms, p99 ≤ 50 ms`."""
-    return ", ".join(_bound(bound) for bound in bounds)
+    return ", ".join(_bound(bound) for bound in bounds) or "-"
 
 
 def _bound(bound: Bound) -> str:
@@ -52,7 +52,7 @@ def _bound(bound: Bound) -> str:
 
 def _cells(outcome: Outcome) -> list[str]:
     row = ROWS[outcome.row]
-    met = {True: "yes", False: "**no**", None: "skipped"}[outcome.is_met(row)]
+    met = {True: "yes", False: "**no**", None: "skipped" if outcome.skipped else "-"}[outcome.is_met(row)]
     ratio = f"{outcome.figures['ratio']:.2f} {_TIMES}" if "ratio" in outcome.figures else "-"
     theirs = _value(outcome.their_median, outcome.unit)
     return [row.what, _ours(outcome), row.against, theirs, ratio, target(row.bounds), met]

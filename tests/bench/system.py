@@ -4,14 +4,18 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import NamedTuple
 
 from keyfold.app.access import Caller
 from keyfold.app.onboarding import Visit
 from keyfold.app.views import IntegrationView
 from keyfold.app.work import Answer, Cause
 from keyfold.app.workspaces import FoundedView
+from keyfold.domain.app_event import stream_of
 from keyfold.domain.integration import Terms
 from keyfold.domain.partner import Invitation
+from keyfold.domain.permissions import ENVIRONMENTS
+from keyfold.domain.policy import KeyPolicy, Offer
 from keyfold.domain.record import Actor
 from keyfold.settings import Settings
 from keyfold.web.services import Services
@@ -24,11 +28,24 @@ INVITATION = {
 """The body of the partner guide's request, as JSON."""
 
 
+class ServiceKey(NamedTuple):
+    """A key of a partner's app."""
+
+    id: str
+    secret: str
+
+    @property
+    def environment(self) -> str:
+        return self.secret.split("_")[1]
+
+
 class System:
     """An API's services around one workspace with one integration; `owner` manages, `integration` invites."""
 
     def __init__(self, services: Services, cause: Cause, founded: FoundedView) -> None:
         self.services = services
+        self.workspace_id = founded.workspace_id
+        self.integration_id = founded.integration.id
         self.owner = Caller(cause, founded.workspace_id, is_owner=True)
         self.integration = Caller(cause, founded.workspace_id, integration_id=founded.integration.id)
         self.integration_key = founded.integration_key.secret
@@ -53,8 +70,18 @@ class System:
         (of, _), *_ = await self._onboard()
         await self.services.key_life.revoke(self.owner, of, "left the laptop on the train")
 
-    async def keys(self, count: int) -> list[tuple[str, str]]:
-        """Ids and secrets of so many service keys, of as many partners as it takes."""
+    async def allow_connections(self, many: int) -> None:
+        """So many to NATS for each key. Only while nothing else has changed of the integration."""
+        offer = Offer(policy=KeyPolicy(connections=many))
+        terms = Terms(name="Orders", environments=dict.fromkeys(ENVIRONMENTS, offer))
+        await self.services.integrations.change(self.owner, self.integration_id, terms, version=1)
+
+    def stream_of(self, key: ServiceKey) -> str:
+        """Where its app events are."""
+        return stream_of(self.workspace_id, key.environment)
+
+    async def keys(self, count: int) -> list[ServiceKey]:
+        """So many service keys, of as many partners as it takes, for each environment in turn."""
         onboarded = [await self._onboard() for _ in range(-(-count // 3))]
         return [key for keys in onboarded for key in keys][:count]
 
@@ -65,10 +92,10 @@ class System:
             await asyncio.gather(*[_times(self.live, lives // 64 + 1) for _ in range(min(64, lives))])
         return head
 
-    async def _onboard(self) -> list[tuple[str, str]]:
+    async def _onboard(self) -> list[ServiceKey]:
         """A new partner's keys, one for each environment."""
         opened = await self.services.onboarding.redeem(await self.invite(), Visit("192.0.2.1", "req_bench"))
-        return [(key.id, key.secret) for key in opened.answer.view.keys]
+        return [ServiceKey(key.id, key.secret) for key in opened.answer.view.keys]
 
 
 @asynccontextmanager

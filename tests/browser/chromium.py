@@ -49,6 +49,7 @@ class Browser:
         self._numbers = count(1)
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self._pages: dict[str, Page] = {}
+        self._attached_to: set[str] = set()
 
     async def call(self, method: str, session: str = "", **params: Any) -> Any:
         number = next(self._numbers)
@@ -58,15 +59,33 @@ class Browser:
         async with asyncio.timeout(PATIENCE):
             return await answer
 
-    async def page(self) -> "Page":
-        """A new tab of an own, fresh profile."""
-        context = (await self.call("Target.createBrowserContext"))["browserContextId"]
+    async def page(self, *, beside: "Page | None" = None) -> "Page":
+        """A new tab of an own, fresh profile, or of the same as another one."""
+        context = beside.context if beside else (await self.call("Target.createBrowserContext"))["browserContextId"]
         target = await self.call("Target.createTarget", url="about:blank", browserContextId=context)
-        attached = await self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
+        return await self._attached(target["targetId"], context)
+
+    async def _attached(self, target: str, context: str) -> "Page":
+        self._attached_to.add(target)
+        attached = await self.call("Target.attachToTarget", targetId=target, flatten=True)
         page = self._pages[attached["sessionId"]] = Page(self, attached["sessionId"], context)
         for domain in ("Page", "Runtime", "Log", "Network"):
             await page.call(f"{domain}.enable")
         return page
+
+    async def within(self, page: "Page", kind: str, address: str) -> "Page":
+        """What newly has this address: a `page` that another one opened, or an `iframe` of another site."""
+        found: list[str] = []
+
+        async def is_there() -> bool:
+            known = (await self.call("Target.getTargets"))["targetInfos"]
+            ours = [each for each in known if (each["type"], each["browserContextId"]) == (kind, page.context)]
+            found[:] = [each["targetId"] for each in ours if each["url"].startswith(address)]
+            found[:] = [each for each in found if each not in self._attached_to]
+            return bool(found)
+
+        await wait_until(is_there, f"{kind} {address}")
+        return await self._attached(found[-1], page.context)
 
     async def listen(self, reader: asyncio.StreamReader) -> None:
         while True:
@@ -87,7 +106,8 @@ class Browser:
 
 
 class Page:
-    """A tab. `complaints` are what the console would show in red, failed requests aside."""
+    """A tab. `complaints` are what the console would show in red, failed requests aside; `received` counts
+    bytes over the wire, headers included."""
 
     def __init__(self, browser: Browser, session: str, context: str) -> None:
         self.complaints: list[str] = []
@@ -95,7 +115,8 @@ class Page:
         self.dialogs: list[str] = []
         self._browser = browser
         self._session = session
-        self._context = context
+        self.context = context
+        self.received = 0
 
     async def call(self, method: str, **params: Any) -> Any:
         return await self._browser.call(method, self._session, **params)
@@ -111,6 +132,8 @@ class Page:
             case "Network.requestWillBeSent":
                 request = params["request"]
                 self.requests.append(request["url"] + request.get("urlFragment", ""))
+            case "Network.loadingFinished":
+                self.received += int(params["encodedDataLength"])
             case "Page.javascriptDialogOpening":
                 self.dialogs.append(params["type"])
 
@@ -158,6 +181,23 @@ class Page:
         await self.call("Input.dispatchMouseEvent", type="mousePressed", **at)
         await self.call("Input.dispatchMouseEvent", type="mouseReleased", **at)
 
+    async def framed(self, address: str) -> "Page":
+        """The frame of another site that begins with this address."""
+        return await self._browser.within(self, "iframe", address)
+
+    async def opened(self, address: str) -> "Page":
+        """The tab that this one has opened."""
+        return await self._browser.within(self, "page", address)
+
+    async def press(self, key: str) -> None:
+        """A key on the keyboard: `Tab`, `Enter`, `Escape`."""
+        code = {"Tab": 9, "Enter": 13, "Escape": 27}[key]
+        pressed: dict[str, Any] = {"key": key, "code": key, "windowsVirtualKeyCode": code}
+        if key == "Enter":
+            pressed["text"] = "\r"
+        await self.call("Input.dispatchKeyEvent", type="keyDown", **pressed)
+        await self.call("Input.dispatchKeyEvent", type="keyUp", **pressed)
+
     async def answer_dialog(self, *, accept: bool) -> str:
         """Answers the dialog that is open, or is about to be, and gives its type."""
 
@@ -178,12 +218,12 @@ class Page:
         )
 
     async def downloads_to(self, folder: Path) -> None:
-        where = {"browserContextId": self._context, "downloadPath": str(folder)}
+        where = {"browserContextId": self.context, "downloadPath": str(folder)}
         await self._browser.call("Browser.setDownloadBehavior", behavior="allow", **where)
 
     async def may_use_clipboard(self) -> None:
         permissions = ["clipboardReadWrite", "clipboardSanitizedWrite"]
-        await self._browser.call("Browser.grantPermissions", permissions=permissions, browserContextId=self._context)
+        await self._browser.call("Browser.grantPermissions", permissions=permissions, browserContextId=self.context)
 
     async def resize(self, width: int, height: int = 900) -> None:
         await self.call(
@@ -195,9 +235,10 @@ class Page:
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         await self.call("Emulation.setEmulatedMedia", features=features)
 
-    async def screenshot(self, path: Path) -> None:
-        """The whole page, not only what fits the window."""
-        taken = await self.call("Page.captureScreenshot", captureBeyondViewport=True, format="png")
+    async def screenshot(self, path: Path, **clip: float) -> None:
+        """The whole page, not only what fits the window; or of what fits a part, as the protocol's `clip` says."""
+        part = {"clip": clip} if clip else {"captureBeyondViewport": True}
+        taken = await self.call("Page.captureScreenshot", format="png", **part)
         path.write_bytes(base64.b64decode(taken["data"]))
 
 

@@ -2,65 +2,26 @@
 
 import asyncio
 import json
-import re
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import pytest_asyncio
 
-from examples.system import System, hosted
-from keyfold.cli.embedded import Postgres
-from keyfold.domain.tokens import KEY_PATTERN, mint
+from examples.system import System
+from keyfold.domain.tokens import mint
 
-from .chromium import PATH, Browser, Page, browsing, wait_until
+from .chromium import Browser, Page, wait_until
+from .portal import needs_chromium, redeemed, secrets_on, settled
 
-needs_chromium = pytest.mark.skipif(
-    not PATH.exists(), reason=f"THE PAGES ARE NOT TESTED IN A BROWSER: there is no {PATH} (Debian's package chromium)"
-)
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 MARKUP = "<img src=x onerror=alert(1)><b>bold</b> & Söhne"
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def system(postgres_server: Postgres, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
-    async with hosted(postgres_server, tmp_path_factory.mktemp("system")) as this:
-        yield this
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
-    async with browsing(tmp_path_factory.mktemp("profile")) as this:
-        yield this
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def page(browser: Browser) -> AsyncIterator[Page]:
-    """A tab that must not complain."""
-    this = await browser.page()
-    yield this
-    assert this.complaints == []
 
 
 async def verdict(system: System, secret: str) -> Any:
     headers = {"Authorization": f"Bearer {system.account_key}"}
     async with httpx.AsyncClient(base_url=system.url, headers=headers) as client:
         return (await client.post("/api/v1/keys/verify", json={"key": secret})).json()["data"]
-
-
-async def secrets_on(page: Page) -> list[str]:
-    return re.findall(KEY_PATTERN, str(await page.evaluate("document.documentElement.innerHTML")))
-
-
-async def redeemed(page: Page, link: str) -> list[str]:
-    """The keys that the page shows once the button is pressed."""
-    await page.open(link)
-    await page.shown("invitation")
-    await page.click("#redeem")
-    await page.shown("keys")
-    return await secrets_on(page)
 
 
 @needs_chromium
@@ -82,11 +43,12 @@ async def test_a_partner_previews_redeems_and_sees_its_keys_once(system: System,
     assert [(await verdict(system, key))["valid"] for key in keys] == [True, True, True]
 
     await page.click("#stored")
-    await page.shown("end")
+    await settled(page)
     assert await secrets_on(page) == []
     await page.click("#look")
-    await page.shown("portal")
-    assert (await page.text("#portal")).count("active") == 3
+    await page.shown("home")
+    await page.until("document.querySelectorAll('.key').length === 3")
+    assert (await page.text("#home")).count("active") == 3
     assert not [url for url in page.requests[1:] if token in url]
     assert await page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 0, ""]
 
@@ -115,8 +77,10 @@ async def test_the_one_who_redeemed_comes_back_to_the_states_of_its_keys(system:
         await client.post(f"/api/v1/keys/{key_id}/revoke", json={"reason": "a test"})
 
     await page.open(f"{system.url}/onboard")
-    await page.shown("portal")
-    said = await page.text("#portal")
+    await page.shown("home")
+    await page.until("document.querySelectorAll('.key').length === 3")
+    await page.click(".ended summary")
+    said = await page.text("#home")
     assert "Order sync" in said
     assert key_id in said
     assert (said.count("revoked"), said.count("active")) == (1, 2)
@@ -132,9 +96,11 @@ async def test_names_with_markup_show_as_text(system: System, page: Page) -> Non
     await page.click("#redeem")
     await page.shown("keys")
     await page.click("#stored")
+    await settled(page)
     await page.click("#look")
-    await page.shown("portal")
-    assert (await page.text("#portal")).count(MARKUP) == 2
+    await page.shown("home")
+    await page.until("document.querySelectorAll('.key').length === 3")
+    assert (await page.text("#home")).count(MARKUP) == 5  # the app, its description, and the names of its keys
     assert await page.evaluate("document.querySelectorAll('main b, main img:not(#icon)').length") == 0
 
 
@@ -144,18 +110,18 @@ async def test_keys_are_copied_and_saved(system: System, page: Page, tmp_path: P
     await page.downloads_to(tmp_path)
     dev, stage, prod = await redeemed(page, await system.invite(appName="Order sync"))
 
-    await page.click("#keys .cards li:nth-child(3) button:nth-child(1)")
+    await page.click("#keys .cards > li:nth-child(3) .copy")
     await page.until("document.querySelector('#said').textContent === 'The prod key is in the clipboard.'")
     assert await page.evaluate("navigator.clipboard.readText()") == prod
 
-    await page.click("#keys [data-save=env]")
+    await page.click("#keys > .actions [data-save=env]")
     saved = await downloaded(tmp_path / "keyfold-keys.env")
-    assert saved.splitlines()[1:] == [
+    assert saved.splitlines()[2:] == [
         f"KEYFOLD_KEY_DEV={dev}",
         f"KEYFOLD_KEY_STAGE={stage}",
         f"KEYFOLD_KEY_PROD={prod}",
     ]
-    await page.click("#keys .cards li:nth-child(1) button:nth-child(3)")
+    await page.click("#keys .cards > li:nth-child(1) [data-save=json]")
     alone = json.loads(await downloaded(tmp_path / "keyfold-dev.json"))
     assert [(key["environment"], key["secret"]) for key in alone["keys"]] == [("dev", dev)]
 
@@ -237,7 +203,7 @@ async def test_every_dead_end_says_what_to_do(system: System, page: Page) -> Non
         await page.open(url)
         await page.shown("end")
         assert said in await page.text("#end")
-        assert await page.evaluate("document.querySelector('#again').hidden")
+        assert await page.evaluate("document.querySelector('#again') === null")
 
 
 @needs_chromium

@@ -13,7 +13,7 @@ from keyfold.settings import Settings
 from keyfold.web.app import create_app
 from keyfold.web.services import Services
 
-from .tenant import Clock, Tenant, bearer, problem
+from .tenant import ORIGIN, Clock, Tenant, bearer, problem
 
 KEYS = "/api/v1/keys"
 COOKIE = "__Host-keyfold-portal"
@@ -44,7 +44,8 @@ class Partner(NamedTuple):
 
     @property
     def headers(self) -> dict[str, str]:
-        return {"Cookie": f"{COOKIE}={self.cookie}"}
+        """As its own page sends them."""
+        return {"Cookie": f"{COOKIE}={self.cookie}", "Origin": ORIGIN}
 
 
 def held(answer: httpx.Response) -> Held:

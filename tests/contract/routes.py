@@ -15,7 +15,15 @@ NOWHERE = "01h455vb4pex5vsknk084sn02q"
 """The end of an id that nothing has."""
 
 
-QUERIES = {"/api/v1/lifecycle/stream": {"live": "false"}, "/api/v1/events/stream": {"from": "nowhere"}}
+QUERIES = {
+    "/api/v1/lifecycle/stream": {"live": "false"},
+    "/api/v1/audit/stream": {"live": "false"},
+    "/api/v1/events/stream": {"from": "nowhere"},
+    "/api/v1/audit/changes": {"from": "0"},
+    "/api/v1/portal/topics": {"environment": "dev"},
+    "/api/v1/portal/events/stream": {"environment": "dev", "from": "nowhere"},
+    "/api/v1/audit/holders": {"action": "send"},
+}
 """What a route needs in order to answer, and end."""
 
 NAMES = {"consumer_name": "nobody", "sequence": "1"}
@@ -31,6 +39,7 @@ class Things(NamedTuple):
     key_id: str
     role_id: str
     topic_id: str
+    event_id: str
     target_id: str
 
     def nowhere(self) -> "Things":
@@ -95,6 +104,13 @@ def bodies(of: Things) -> dict[tuple[str, str], Any]:
         ("POST", "/api/v1/integrations"): {"name": "another"},
         ("PATCH", "/api/v1/integrations/{integration_id}"): {"name": "another"},
         ("POST", "/api/v1/links/{link_id}/withdraw"): {"reason": "test"},
+        ("POST", "/api/v1/partners/{partner_id}/erase"): {"reason": "test"},
+        ("POST", "/api/v1/partners/{partner_id}/links"): {},
+        ("POST", "/api/v1/portal/events/test"): {"environment": "dev", "keyId": of.key_id, "topic": "app/test"},
+        **{
+            ("POST", f"/api/v1/portal/dead-letters/{what}"): {"keyId": of.key_id, "consumer": "nobody", "sequence": 1}
+            for what in ("redrive", "discard")
+        },
         ("POST", "/api/v1/keys"): service,
         ("PATCH", "/api/v1/keys/{key_id}"): {"purpose": "test"},
         ("POST", "/api/v1/keys/{key_id}/delegate"): {},
@@ -128,6 +144,12 @@ def bodies(of: Things) -> dict[tuple[str, str], Any]:
     }
 
 
+async def event_of(tenant: Tenant, partner_id: str) -> str:
+    head = await tenant.services.journal.head()
+    events = await tenant.get("/api/v1/audit/events", resourceId=partner_id, minPosition=head)
+    return str(events.json()["data"][0]["id"])
+
+
 async def things_of(tenant: Tenant) -> Things:
     """Fresh ones."""
     partner_id, keys = await tenant.onboard()
@@ -141,5 +163,6 @@ async def things_of(tenant: Tenant) -> Things:
         key_id=keys["dev"]["id"],
         role_id=role.json()["data"]["id"],
         topic_id=topic.json()["data"]["id"],
+        event_id=await event_of(tenant, partner_id),
         target_id=keys["stage"]["id"],
     )

@@ -25,8 +25,19 @@ class Reading:
         self.body = b""
         self.ended = asyncio.Event()
         self._came = asyncio.Event()
+        self._takes = asyncio.Event()
+        self._takes.set()
+
+    def pause(self) -> None:
+        """Takes nothing any more."""
+        self._takes.clear()
+
+    def resume(self) -> None:
+        self._takes.set()
 
     async def send(self, message: Any) -> None:
+        if message["type"] == "http.response.body":
+            await self._takes.wait()
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self.headers = {name.decode(): value.decode() for name, value in message["headers"]}

@@ -14,11 +14,15 @@ from keyfold.app.work import Cause
 from keyfold.domain.integration import Terms
 from keyfold.domain.record import Actor
 from keyfold.settings import Settings
+from keyfold.web import services as web_services
 from keyfold.web.app import create_app
 from keyfold.web.services import Services
 from keyfold.worker.worker import Worker
 
 PARTNER = "/api/v1/external/partner"
+ORIGIN = "https://keyfold.test"
+"""Of our own pages, as the tests reach them."""
+web_services.FLUSH_TALLIES = 3600.0  # what is counted is written down when a test says so
 
 
 class Clock:
@@ -117,7 +121,7 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[tuple[Servi
     await asyncio.gather(services.gateway.auth.client.flush(), services.gateway.system.client.flush())
     transport = httpx.ASGITransport(create_app(services), client=("192.0.2.7", 4711))  # type: ignore[arg-type]  # ASGI all the same
     try:
-        async with httpx.AsyncClient(transport=transport, base_url="https://keyfold.test") as client:
+        async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
             yield services, client
     finally:
         background.cancel()

@@ -10,7 +10,7 @@ from keyfold.web.services import Services
 from .routes import NOWHERE, Things, routes
 from .tenant import PARTNER, Tenant, bearer, problem
 
-NOTHING = Things(*(f"{prefix}_{NOWHERE}" for prefix in ("int", "prt", "lnk", "key", "rol", "top", "key")))
+NOTHING = Things(*(f"{prefix}_{NOWHERE}" for prefix in ("int", "prt", "lnk", "key", "rol", "top", "evt", "key")))
 
 
 GARBAGE: list[str | bytes] = [

@@ -7,7 +7,7 @@ from litestar.routes import HTTPRoute
 from keyfold.domain.permissions import INTEGRATION_KEY, PERMISSIONS, PORTAL, ROLES
 from keyfold.settings import Settings
 from keyfold.web.app import litestar_app
-from keyfold.web.auth import EVENTS, PUBLIC, SELF, guard
+from keyfold.web.auth import EVENTS, PUBLIC, SELF, SESSION, guard
 from keyfold.web.pages.handbook import source
 from keyfold.web.pages.openapi import camel_path
 from keyfold.web.pages.permissions import HOLDERS, page
@@ -29,12 +29,17 @@ async def test_every_route_of_the_api_has_the_guard_and_names_a_permission(setti
     assert len(handlers) > 15
     for handler in handlers:
         assert handler.resolve_before_request() is guard, handler
-        assert handler.opt["permission"] in PERMISSIONS | {EVENTS, PUBLIC, SELF}, handler
+        assert handler.opt["permission"] in PERMISSIONS | {EVENTS, PUBLIC, SELF, SESSION}, handler
 
 
 async def test_what_every_key_may_do_is_about_itself(settings: Settings) -> None:
     for route in routes(Services(settings)):
         assert (route.permission == SELF) == route.path.startswith("/api/v1/keys/self"), route
+
+
+async def test_what_a_session_alone_may_do_is_at_the_portal(settings: Settings) -> None:
+    for route in routes(Services(settings)):
+        assert (route.permission == SESSION) == route.path.startswith("/api/v1/portal"), route
 
 
 async def test_the_page_on_permissions_is_what_the_code_says() -> None:
@@ -52,7 +57,8 @@ async def test_the_page_on_permissions_names_every_route_and_who_may_call_it(set
     routed = {(each.method, camel_path(each.path)): each.permission for each in routes(Services(settings))}
     assert {at: permission for at, (permission, _) in told.items()} == routed
     for permission, who in told.values():
-        holders = {PUBLIC: "everybody", SELF: "every key", EVENTS: "service keys, by their rule"}.get(permission)
+        unbound = {PUBLIC: "everybody", SELF: "every key", EVENTS: "service keys, by their rule", SESSION: "portal"}
+        holders = unbound.get(permission)
         assert who == (holders or ", ".join(name for name, given in HOLDERS.items() if permission in given))
     assert told["POST", "/api/v1/keys/{keyId}/revoke"] == ("keys:revoke", "owner, admin, key-manager, portal")
     assert told["PATCH", "/api/v1/workspace"] == ("workspace:change", "owner")

@@ -137,8 +137,8 @@ async def test_a_page_of_another_site_does_nothing_with_the_cookie(workspace: Te
     partner = await join(workspace)
     key = partner.keys["prod"]
     answer = await post(workspace, partner, f"/{key.id}/revoke", {"reason": "x"}, Origin=origin)
-    problem(answer, 403, "permission-missing")
-    problem(await workspace.api.get(KEYS, headers=partner.headers | {"Origin": origin}), 403, "permission-missing")
+    problem(answer, 403, "foreign-origin")
+    problem(await workspace.api.get(KEYS, headers=partner.headers | {"Origin": origin}), 403, "foreign-origin")
     assert await code(workspace, key.secret) == "valid"
     own = await post(workspace, partner, f"/{key.id}/suspend", {"reason": "x"}, Origin="https://keyfold.test")
     assert own.status_code == 200

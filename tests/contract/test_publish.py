@@ -1,5 +1,6 @@
 """Publishing over HTTP: what may be sent is stored, as it was sent and by whom; what may not is told why."""
 
+import asyncio
 import base64
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -387,3 +388,32 @@ async def test_what_was_sent_and_what_was_refused_is_counted(workspace: Tenant) 
     metrics = (await workspace.api.get("/metrics")).text
     for code in ("published", "duplicate", "topic-not-permitted", "invalid-request"):
         assert f'keyfold_ingress_events_total{{code="{code}"}}' in metrics
+
+
+async def test_what_waits_for_a_slow_disk_is_looked_at_once_more(
+    system: System, workspace: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the queue, nothing of a key is stored later than its last moment and one store."""
+    key, other = await prod(workspace), await prod(workspace)
+    store, held_up = system.services.event_streams.store, asyncio.Event()
+
+    async def slowly(*arguments: Any) -> Any:
+        await held_up.wait()
+        return await store(*arguments)
+
+    async def waiting() -> tuple[bool, int]:
+        return turns.locked(), len(turns._waiters or ())
+
+    turns = asyncio.Semaphore(1)
+    monkeypatch.setattr(system.services.ingress, "_turns", turns)
+    monkeypatch.setattr(system.services.event_streams, "store", slowly)
+    first = asyncio.create_task(publish(workspace, key, topic="a"))
+    await eventually(waiting, (True, 0))
+    second = asyncio.create_task(publish(workspace, key, topic="a"))
+    third = asyncio.create_task(publish(workspace, other, topic="a"))
+    await eventually(waiting, (True, 2))
+    await done(workspace, "revoke", key.id)
+    held_up.set()
+    assert (await first).status_code == 201
+    problem(await second, 401, "unauthenticated")
+    assert (await third).status_code == 201

@@ -55,7 +55,8 @@ async def test_a_redemption_gives_a_key_for_each_environment_that_works_at_once(
     answer = await workspace.redeem(token)
     data = answer.json()["data"]
     assert answer.status_code == 201
-    assert {*data} == {"partner", "keys", "natsUrl"}
+    assert {*data} == {"purpose", "partner", "keys", "natsUrl"}
+    assert data["purpose"] == "onboarding"
     assert (data["partner"]["id"], data["partner"]["status"]) == (partner_id, "onboarded")
     assert data["natsUrl"] == workspace.services.settings.public_nats_url
     assert [key["environment"] for key in data["keys"]] == ["dev", "stage", "prod"]
@@ -139,7 +140,7 @@ async def test_the_portal_knows_a_partner_by_the_cookie_of_its_redemption(worksp
     partner_id, token = await workspace.invite()
     redeemed = await workspace.redeem(token)
     cookie: Any = SimpleCookie(redeemed.headers["set-cookie"])[COOKIE]
-    assert (cookie["path"], cookie["httponly"], cookie["secure"], cookie["samesite"]) == ("/", True, True, "strict")
+    assert (cookie["path"], cookie["httponly"], cookie["secure"], cookie["samesite"]) == ("/", True, True, "Lax")
     assert (cookie["max-age"], cookie["domain"]) == ("43200", "")
     portal = await workspace.api.get("/api/v1/portal", headers={"Cookie": f"{COOKIE}={cookie.value}"})
     assert portal.status_code == 200

@@ -263,7 +263,7 @@ async def test_a_stream_counts_once_against_the_rate(workspace: Tenant) -> None:
 
 
 async def test_a_quiet_stream_is_kept_alive(workspace: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("keyfold.web.sse.HEARTBEAT", 0.1)
+    monkeypatch.setattr("keyfold.web.flow.HEARTBEAT", 0.1)
     key = (await joined(workspace)).keys["prod"]
     async with follow(workspace, key) as reader:
         async with asyncio.timeout(3):

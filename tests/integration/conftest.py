@@ -16,7 +16,7 @@ from keyfold.web.services import Services
 from keyfold.worker.worker import Worker
 
 from .partner import Connect, connected
-from .support import Life, wait_until, working
+from .support import SEALING, Life, wait_until, working
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ async def postgres(database: Database) -> AsyncIterator[Postgres]:
 
 @pytest.fixture
 async def journal(postgres: Postgres) -> AsyncIterator[PostgresJournal]:
-    this = PostgresJournal(postgres)
+    this = PostgresJournal(postgres, SEALING)
     yield this
     await this.close()
 

@@ -16,11 +16,13 @@ import msgspec
 import nats
 from nats.aio.client import Client
 
+from conftest import PEPPERS
 from keyfold.app.access import Caller
 from keyfold.app.keys import NewKey
 from keyfold.app.onboarding import Visit
 from keyfold.app.ports import Entry, StreamMovedError, Write
 from keyfold.app.rotation import Overlap
+from keyfold.app.sealing import Sealing
 from keyfold.app.views import RedemptionView
 from keyfold.app.work import Cause
 from keyfold.cli.embedded import Nats
@@ -31,6 +33,7 @@ from keyfold.domain.partner import Invitation
 from keyfold.domain.record import Actor, Event, Record, encode
 from keyfold.domain.refusals import Refusal
 from keyfold.domain.role import RoleTerms
+from keyfold.store.data_keys import Opener
 from keyfold.store.journal import PostgresJournal
 from keyfold.store.projections import PROJECTIONS
 from keyfold.store.projections.rebuild import Verified, verify
@@ -39,6 +42,8 @@ from keyfold.worker.worker import Worker
 
 ACTOR = Actor(kind="operator", id="tests")
 CAUSE = Cause(ACTOR, "req_tests")
+SEALING = Sealing(PEPPERS, os.urandom)
+OPENER = Opener(SEALING)
 SHOP = Terms(name="Shop")
 
 
@@ -94,9 +99,10 @@ def new_id(prefix: str) -> str:
     return ids.new_id(prefix, datetime.now(UTC), os.urandom(ids.ENTROPY))
 
 
-def entry(stream: str, version: int, text: str | None = None) -> Entry:
-    """An entry whose record is any JSON: enough for the store, which doesn't read it."""
-    return Entry(stream, version, text or f'{{"stream":"{stream}","version":{version}}}')
+def entry(stream: str, version: int, text: str | None = None, workspace_id: str = "ws_tests") -> Entry:
+    """An entry whose record is any JSON object with something in it: enough for the store, which doesn't read it."""
+    text = text or f'{{"stream":"{stream}","version":{version},"data":{{"workspaceId":"{workspace_id}"}}}}'
+    return Entry(stream, version, text, workspace_id)
 
 
 def record(stream: str, version: int, event: Event, /, **changes: Any) -> Entry:
@@ -111,7 +117,7 @@ def record(stream: str, version: int, event: Event, /, **changes: Any) -> Entry:
         correlation_id="req_tests",
         data=msgspec.Raw(encode(event)),
     )
-    return Entry(stream, version, encode(msgspec.structs.replace(made, **changes)).decode())
+    return Entry(stream, version, encode(msgspec.structs.replace(made, **changes)).decode(), event.workspace_id)
 
 
 async def append(journal: PostgresJournal, *entries: Entry) -> int:
@@ -146,7 +152,7 @@ async def projected(url: str, *, seconds: float = 15.0) -> int:
 
 async def verified(worker_url: str) -> dict[str, Verified]:
     """Every projection compared with its rebuild."""
-    return {name: await verify(worker_url, each, lambda *_: None) for name, each in PROJECTIONS.items()}
+    return {name: await verify(worker_url, each, OPENER, lambda *_: None) for name, each in PROJECTIONS.items()}
 
 
 async def assert_projections_equal_a_rebuild(worker_url: str) -> None:

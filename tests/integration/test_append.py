@@ -14,7 +14,7 @@ from keyfold.store.journal import PostgresJournal, read_log
 from keyfold.store.postgres import Postgres
 from keyfold.store.queries import query
 
-from .support import append, assert_gapless, entry, moved, new_id, rows, value
+from .support import SEALING, append, assert_gapless, entry, moved, new_id, rows, value
 
 
 def digest(of: str) -> Digest:
@@ -133,24 +133,45 @@ async def test_a_stored_answer_knows_the_last_position_of_its_own_command(postgr
         Write(entries=[entry("z", 1), entry("z", 2), entry("z", 3)], replay=replay(b"0")),
         Write(entries=[entry("b", 1), entry("c", 1)], replay=replay(b"3")),
     )
-    journal = PostgresJournal(postgres)
+    journal = PostgresJournal(postgres, SEALING)
     found = [await journal.replay(str(n).encode()) for n in range(4)]
     assert [each and each.position for each in found] == [1, 3, None, 5]
 
 
 async def test_the_text_of_a_record_comes_back_byte_for_byte(journal: PostgresJournal, postgres: Postgres) -> None:
-    """Spaces, the order of keys, a key twice, escapes, big and odd numbers, and the most that fits."""
+    """Spaces, the order of keys, a key twice, escapes, big and odd numbers, and the most that fits. Its number in front
+    is all that it gets."""
     texts = [
-        '{ "b" :1,\n"a": 2, "b":\t1.0e+05}',
+        '{ "b" :1,\n"a": 2, "b":\t1.0e+05}\n',
         '{"text":"\\u00e4 ä \\/ \\u0000 \\ud83d\\udddd 🗝 \u2028"}',
         '{"n":123456789012345678901234567890.10,"z":-0.0}',
-        '"' + "x" * (LIMIT - 2) + '"',
-        '"' + "ä" * (LIMIT // 2 - 1) + '"',
+        '{"x":"' + "x" * (LIMIT - 8) + '"}',
+        '{"x":"' + "ä" * (LIMIT // 2 - 4) + '"}',
     ]
     for version, text in enumerate(texts, 1):
         await append(journal, entry("a", version, text))
     read = [row.record for batch in [each async for each in read_log(postgres, 0, batch=2)] for row in batch]
-    assert read == texts
+    assert read == [f'{{"number":{number},{text[1:]}' for number, text in enumerate(texts, 1)]
+
+
+NUMBERS = "SELECT position, workspace_id, number, record->>'number' FROM keyfold.log ORDER BY position"
+
+
+async def test_the_records_of_each_workspace_are_numbered_without_a_gap_whatever_is_refused(
+    postgres: Postgres, database: Database
+) -> None:
+    """Two workspaces and several commands in one batch, some refused; and then a batch of one of them alone."""
+
+    def of(workspace_id: str, *versioned: tuple[str, int]) -> Write:
+        return Write(entries=[entry(*each, workspace_id=workspace_id) for each in versioned])
+
+    mixed = [of("ws_a", ("a", 1)), of("ws_b", ("b", 1), ("b", 2)), of("ws_a", ("a", 2)), of("ws_a", ("x", 1), ("y", 1))]
+    assert await call(postgres, *mixed) == (0, [3], [])
+    assert await call(postgres, of("ws_b", ("b", 9)), of("ws_b", ("c", 1)), of("ws_b", ("d", 1))) == (5, [1], [])
+    assert await call(postgres, of("ws_c", ("e", 1)), of("ws_b", ("f", 1)), of("ws_c", ("g", 1))) == (7, [], [])
+    found = await rows(database.api_url, NUMBERS)
+    expected = [("a", 1), ("b", 1), ("b", 2), ("a", 2), ("a", 3), ("b", 3), ("b", 4), ("c", 1), ("b", 5), ("c", 2)]
+    assert found == [(n, f"ws_{of}", number, str(number)) for n, (of, number) in enumerate(expected, 1)]
 
 
 async def test_the_log_is_read_in_batches_to_a_position_or_the_end(
@@ -173,6 +194,7 @@ async def test_random_batches_do_what_a_simple_model_says(postgres: Postgres, da
     dice = random.Random(7)
     versions: Counter[str] = Counter()
     used: set[bytes] = set()
+    numbered: list[str] = []
     head = 0
     for _ in range(60):
         writes, conflicted, replayed, touched, seen = [], [], [], set[str](), set[bytes]()
@@ -180,7 +202,11 @@ async def test_random_batches_do_what_a_simple_model_says(postgres: Postgres, da
         for number in range(1, dice.randint(2, 12)):
             streams = dice.sample("abcdefgh", dice.randint(1, 3))
             wrong = {stream: dice.choice([0] * 8 + [-1, 1]) for stream in streams}
-            entries = [entry(s, versions[s] + wrong[s] + n) for s in streams for n in range(1, dice.randint(2, 4))]
+            entries = [
+                entry(s, versions[s] + wrong[s] + n, workspace_id=dice.choice(["ws_a", "ws_b"]))
+                for s in streams
+                for n in range(1, dice.randint(2, 4))
+            ]
             key = bytes([dice.randrange(60)])
             entries = [each for each in entries if each.version > 0] or [entry("a", 1_000)]
             streams = sorted({each.stream for each in entries})
@@ -199,10 +225,13 @@ async def test_random_batches_do_what_a_simple_model_says(postgres: Postgres, da
         assert await call(postgres, *writes) == (head, conflicted, replayed)
         for key, entries in accepted:
             used.add(key)
+            numbered += [each.workspace_id for each in entries]
             head += len(entries)
             versions.update(each.stream for each in entries)
     assert await assert_gapless(database.api_url) == head > 100
     assert await value(database.api_url, "SELECT count(*) FROM keyfold.replays") == len(used)
+    expected = [(n, of, numbered[:n].count(of), str(numbered[:n].count(of))) for n, of in enumerate(numbered, 1)]
+    assert await rows(database.api_url, NUMBERS) == expected
 
 
 async def test_an_empty_batch_and_unknown_things_are_no_trouble(postgres: Postgres, journal: PostgresJournal) -> None:

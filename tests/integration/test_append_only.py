@@ -7,7 +7,6 @@ import asyncpg
 import pytest
 
 from conftest import Database
-from keyfold.domain.record import LIMIT
 from keyfold.store.journal import PostgresJournal
 
 from .support import append, connected, entry, rows
@@ -20,7 +19,7 @@ CHANGES = [
     "TRUNCATE keyfold.log",
     "TRUNCATE keyfold.log CASCADE",
     "MERGE INTO keyfold.log USING (SELECT 1 AS p) s ON position = s.p WHEN MATCHED THEN DELETE",
-    "INSERT INTO keyfold.log VALUES (1, 'a', 1, '{}') ON CONFLICT (position) DO UPDATE SET record = '{}'",
+    "INSERT INTO keyfold.log VALUES (1, 'a', 1, '{}', 'ws_a', 1) ON CONFLICT (position) DO UPDATE SET record = '{}'",
 ]
 PEOPLE = ["keyfold_api", "keyfold_worker", "keyfold_owner", "postgres"]
 
@@ -56,7 +55,7 @@ async def test_the_log_is_changed_by_nobody(
 async def test_the_logins_can_neither_insert_by_themselves_nor_disarm_the_trigger(database: Database, who: str) -> None:
     async with acting_as(database, who, replica=False) as connection:
         for statement in (
-            "INSERT INTO keyfold.log VALUES (1, 'a', 1, '{}')",
+            "INSERT INTO keyfold.log VALUES (1, 'a', 1, '{}', 'ws_a', 1)",
             "COPY keyfold.log FROM STDIN",
             "ALTER TABLE keyfold.log DISABLE TRIGGER append_only",
             "ALTER TABLE keyfold.log DISABLE TRIGGER ALL",
@@ -75,10 +74,12 @@ async def test_the_logins_can_neither_insert_by_themselves_nor_disarm_the_trigge
             await connection.execute("ROLLBACK")
 
 
+MOST = 65_536
 ROWS = {
-    "a version below one": ("keyfold.log", "(1, 'a', 0, '{}')"),
-    "a position below one": ("keyfold.log", "(0, 'a', 1, '{}')"),
-    "a record that is too large": ("keyfold.log", f"(1, 'a', 1, to_json(repeat('x', {LIMIT - 1})))"),
+    "a version below one": ("keyfold.log", "(1, 'a', 0, '{}', 'ws_a', 1)"),
+    "a position below one": ("keyfold.log", "(0, 'a', 1, '{}', 'ws_a', 1)"),
+    "a number below one": ("keyfold.log", "(1, 'a', 1, '{}', 'ws_a', 0)"),
+    "a record that is too large": ("keyfold.log", f"(1, 'a', 1, to_json(repeat('x', {MOST - 1})), 'ws_a', 1)"),
     "a digest that is too short": ("keyfold.key_secrets", "('a', 1, '\\x00')"),
     "a digest that is too long": ("keyfold.key_secrets", f"('a', 1, '\\x{'00' * 33}')"),
 }
@@ -90,13 +91,14 @@ async def test_the_checks_of_the_columns_hold_for_the_owner_too(database: Databa
     async with acting_as(database, "keyfold_owner", replica=False) as connection:
         with pytest.raises(asyncpg.CheckViolationError):
             await connection.execute(f"INSERT INTO {table} VALUES {values}")
-        await connection.execute(f"INSERT INTO keyfold.log VALUES (1, 'a', 1, to_json(repeat('x', {LIMIT - 2})))")
+        largest = f"(1, 'a', 1, to_json(repeat('x', {MOST - 2})), 'ws_a', 1)"
+        await connection.execute(f"INSERT INTO keyfold.log VALUES {largest}")
 
 
-async def test_a_version_or_a_position_is_never_given_twice(database: Database) -> None:
+async def test_a_version_a_position_or_a_number_is_never_given_twice(database: Database) -> None:
     async with acting_as(database, "keyfold_owner", replica=False) as connection:
-        await connection.execute("INSERT INTO keyfold.log VALUES (1, 'a', 1, '{}')")
-        for values in ("(1, 'b', 1, '{}')", "(2, 'a', 1, '{}')"):
+        await connection.execute("INSERT INTO keyfold.log VALUES (1, 'a', 1, '{}', 'ws_a', 1)")
+        for values in ("(1, 'b', 1, '{}', 'ws_a', 2)", "(2, 'a', 1, '{}', 'ws_a', 2)", "(2, 'b', 1, '{}', 'ws_a', 1)"):
             with pytest.raises(asyncpg.UniqueViolationError):
                 await connection.execute(f"INSERT INTO keyfold.log VALUES {values}")
 
@@ -108,8 +110,7 @@ async def test_the_append_function_cannot_be_fooled_by_the_callers_names(databas
         await connection.execute("CREATE TEMP TABLE replays (id bytea)")
         await connection.execute("CREATE DOMAIN pg_temp.json AS text")
         await connection.execute("SET search_path = pg_temp, keyfold")
-        await connection.execute(
-            "SELECT keyfold.append('{1}','{a}','{1}','{\"{}\"}','{}','{}','{}','{}','{}','{}','{}','{}')"
-        )
+        event = "'{1}','{a}','{1}',ARRAY['{\"a\":1}'],'{ws_a}'"
+        await connection.execute(f"SELECT keyfold.append({event}{',NULL' * 15})")
         assert await connection.fetchval("SELECT count(*) FROM pg_temp.log") == 0
         assert await connection.fetchval("SELECT count(*) FROM keyfold.log") == 1

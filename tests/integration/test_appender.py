@@ -10,7 +10,6 @@ import pytest
 
 from conftest import Database
 from keyfold.app.ports import Entry, Write
-from keyfold.domain.record import LIMIT
 from keyfold.domain.refusals import Unavailable
 from keyfold.store import appender as module
 from keyfold.store.appender import Appender, arguments
@@ -119,10 +118,12 @@ async def test_nobody_waits_longer_than_two_seconds(journal: PostgresJournal, da
 
 POISON: dict[str, Callable[[int], Entry]] = {
     "no JSON": lambda n: entry(f"poison {n}", 1, "{not json"),
-    "too large": lambda n: entry(f"poison {n}", 1, '"' + "x" * (LIMIT - 1) + '"'),
-    "too large by its bytes": lambda n: entry(f"poison {n}", 1, '"' + "ä" * (LIMIT // 2) + '"'),
+    "no object": lambda n: entry(f"poison {n}", 1, '"text"'),
+    "nothing in it": lambda n: entry(f"poison {n}", 1, "{}"),
+    "too large": lambda n: entry(f"poison {n}", 1, '{"a":"' + "x" * 65_536 + '"}'),
+    "too large by its bytes": lambda n: entry(f"poison {n}", 1, '{"a":"' + "ä" * 32_768 + '"}'),
     "a zero byte": lambda n: entry(f"poison\0{n}", 1),
-    "no UTF-8": lambda n: entry(f"poison {n}", 1, '"\ud800"'),
+    "no UTF-8": lambda n: entry(f"poison {n}", 1, '{"a":"\ud800"}'),
     "a version that is no integer of Postgres": lambda n: entry(f"poison {n}", 1)._replace(version=1 << 40),
 }
 

@@ -419,3 +419,36 @@ def test_a_refusal_is_one_line_with_each_fault(terminal: Terminal) -> None:
 
 def _ids(result: Result) -> list[str]:
     return [json.loads(line)["id"] for line in result.stdout.splitlines()]
+
+
+def test_the_past_is_shown_compared_and_searched(terminal: Terminal) -> None:
+    key = terminal.issue("--send", "app/order/*", "--tag", "past")
+    issued = httpx.get(
+        f"{terminal.system.url}/api/v1/keys/{key['id']}",
+        params={"asOf": datetime.now(UTC).isoformat()},
+        headers={"Authorization": f"Bearer {terminal.system.account_key}"},
+    ).headers["keyfold-position"]
+    terminal.run("revoke", key["id"], "--reason", "lost", "--yes")
+    assert terminal.show(key["id"])["status"] == "revoked"
+    assert terminal.json("show", key["id"], "--as-of", issued)["status"] == "active"
+    assert key["id"] in terminal.run("list", "--tag", "past", "--status", "active", "--as-of", issued).stdout
+    assert "422" not in terminal.run("show", key["id"], "--as-of", "1h", status=1).output
+    given = {"KEYFOLD_URL": terminal.system.url, "KEYFOLD_KEY": terminal.system.account_key}
+
+    def audit(*arguments: str, status: int = 0) -> str:
+        result = CliRunner().invoke(main, ["audit", *arguments], env=given)
+        assert result.exit_code == status, result.output
+        return result.output
+
+    told = audit("changes", "--from", issued, "--key", key["id"])
+    assert told.startswith(f"ended key {key['id']}")
+    assert "status: active → revoked" in told
+    (view,) = map(json.loads, audit("changes", "--from", issued, "--key", key["id"], "--json").splitlines())
+    assert view["changed"] == ["/status", "/isActive", "/revokedAt", "/revokedReason"]
+    who = ("holders", "--send", "app/order/created", "--partner", terminal.partner)
+    assert key["id"] in audit(*who, "--as-of", issued)
+    assert key["id"] not in audit(*who)
+    assert json.loads(audit(*who, "--as-of", issued, "--json").splitlines()[0])["pattern"] == "app/order/*"
+    audit("holders", status=2)
+    audit("holders", "--send", "a", "--receive", "b", status=2)
+    audit("changes", "--from", "tomorrow", status=2)

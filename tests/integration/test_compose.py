@@ -147,6 +147,11 @@ def test_each_service_sees_its_own_file_of_nats_and_only_reads_it(configured: Pa
     assert {name for service in compose()["services"] for name in mounts(service).values()} == {*compose()["volumes"]}
 
 
+def test_only_the_worker_has_the_key_of_the_log() -> None:
+    services = compose({**VARIABLES, "KEYFOLD_LOG_KEYS": "PRIVATE+KEY+name"})["services"]
+    assert [name for name in services if "PRIVATE+KEY" in str(services[name])] == ["worker"]
+
+
 def test_only_the_service_that_makes_the_keys_has_the_root() -> None:
     services = compose()["services"]
     assert [name for name in services if VARIABLES["KEYFOLD_NATS_ROOT"] in str(services[name])] == ["nats-config"]

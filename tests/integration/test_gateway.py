@@ -7,6 +7,7 @@ import nats.errors
 import pytest
 
 from contract.tenant import Clock, Tenant, make_tenant, running
+from keyfold.domain.record import read_record
 from keyfold.settings import Settings
 
 from .partner import Connect, sent
@@ -137,4 +138,6 @@ async def test_the_audit_trail_says_why_somebody_wasnt_let_in(tenant: Tenant, co
     record = json.loads(rows[0]["record"])
     assert (record["type"], record["actor"]["id"]) == ("access.refused.v1", key["id"])
     assert (record["data"]["code"], record["data"]["count"], record["data"]["road"]) == ("suspended", 3, "nats")
-    assert record["data"]["address"] == "127.0.0.1"
+    assert "127.0.0.1" not in rows[0]["record"]  # it is sealed
+    (opened,) = await tenant.services.opener.open(tenant.services.postgres.fetch, [read_record(rows[0]["record"])])
+    assert opened.actor.address == json.loads(bytes(opened.data))["address"] == "127.0.0.1"

@@ -26,12 +26,12 @@ from keyfold.store.postgres import Postgres
 from keyfold.store.tail import Tail
 from keyfold.web.services import Services
 
-from .support import append, connected, entry, moved, value, wait_until
+from .support import SEALING, append, connected, entry, moved, value, wait_until
 
 KILL = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'keyfold_api' AND datname = $1"
 FILL = """
 SET ROLE keyfold_owner;
-INSERT INTO keyfold.log SELECT n, 'key_' || n, 1, '{}' FROM generate_series(1, 25000) n
+INSERT INTO keyfold.log SELECT n, 'key_' || n, 1, '{}', 'ws_tests', n FROM generate_series(1, 25000) n
 """
 
 
@@ -130,7 +130,7 @@ async def speaker(settings: Settings, postgres: Postgres) -> AsyncIterator[Postg
     """The journal of another process, which heralds what it appends."""
     bus = Bus(settings.nats_url, login=core_login(settings))
     herald = Herald(bus)
-    journal = PostgresJournal(postgres, on_append=herald.appended)
+    journal = PostgresJournal(postgres, SEALING, on_append=herald.appended)
     await bus.start()
     await wait_until(lambda: bus.is_connected)
     async with running(herald.run()):
@@ -421,7 +421,7 @@ async def test_news_too_large_for_a_message_are_left_to_the_tail(settings: Setti
     """And the next ones are pushed again."""
     async with listening(settings) as ear:
         long = [f"{n}{'x' * 50_000}" for n in range(30)]
-        await append(speaker, *[entry(stream, 1, "{}") for stream in long])
+        await append(speaker, *[entry(stream, 1, '{"a":1}') for stream in long])
         await wait_until(lambda: {*long} <= {*ear.told})
     async with listening(settings, tail=DeafTail) as ear:
         await delay(ear, speaker, "short")

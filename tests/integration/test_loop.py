@@ -140,7 +140,8 @@ async def test_a_leader_that_lost_its_connection_knows_it(worker_postgres: Postg
 
 
 OLD = """
-INSERT INTO keyfold.replays VALUES ('\\x01', '', '', 1, now() - interval '25 hours'), ('\\x02', '', '', 1, now());
+INSERT INTO keyfold.replays (id, fingerprint, answer, position, subjects, created_at)
+    VALUES ('\\x01', '', '', 1, '{}', now() - interval '25 hours'), ('\\x02', '', '', 1, '{}', now());
 INSERT INTO keyfold.key_addresses
     SELECT 'key_1', '192.0.2.' || n, now() - n * interval '91 days', now() - n * interval '91 days'
     FROM generate_series(0, 1) n;

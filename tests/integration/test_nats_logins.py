@@ -29,9 +29,11 @@ class Tried(NamedTuple):
 ALLOWED = [
     Tried("api", ("keyfold.x", "ev.ws_1.prod._.a", "usage.x", f"$JS.API.STREAM.CREATE.{EV}"), ("in.*.>", "_INBOX.x")),
     Tried(
-        "worker", ("keyfold.x", "lc.ws_1.x", "usage.x", "$JS.API.STREAM.CREATE.LIFECYCLE"), ("keyfold.x", "_INBOX.x")
+        "worker",
+        ("keyfold.x", "lc.ws_1.x", "log.checkpoint", "usage.x", "$JS.API.STREAM.CREATE.LIFECYCLE"),
+        ("keyfold.x", "_INBOX.x"),
     ),
-    Tried("gateway", ("keyfold.verify",), ("_INBOX.x",)),
+    Tried("gateway", ("keyfold.verify",), ("log.checkpoint", "_INBOX.x")),
     Tried("callout", (), ("$SYS.REQ.USER.AUTH",)),
     Tried("accounts", ("$SYS.REQ.CLAIMS.UPDATE",), ("$SYS.ACCOUNT.*.CONNECT", "_INBOX.x")),
 ]
@@ -42,7 +44,11 @@ REFUSED = [
         (">", "ev.>", "lc.>", "usage.>"),
     ),
     Tried("worker", ("ev.ws_1.prod._.a", "in.x", "x", "_INBOX.x"), (">", "in.>", "ev.>", "lc.>")),
-    Tried("gateway", ("keyfold.appended", "lc.x", "ev.x", "$JS.API.INFO"), (">", "keyfold.>", "keyfold.verify")),
+    Tried(
+        "gateway",
+        ("keyfold.appended", "lc.x", "log.checkpoint", "ev.x", "$JS.API.INFO"),
+        (">", "keyfold.>", "keyfold.verify"),
+    ),
     Tried("callout", ("$SYS.REQ.USER.AUTH", "x", "_INBOX.x", "$SYS.REQ.CLAIMS.UPDATE"), (">", "_INBOX.>", "$SYS.>")),
     Tried(
         "accounts",

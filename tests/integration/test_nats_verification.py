@@ -308,6 +308,6 @@ def test_a_data_folder_from_before_gets_a_root_and_keeps_the_rest(tmp_path: Path
     before = {"api": "a", "worker": "b", "pepper": "c"}
     folder.write("secrets.json", before)
     now = folder.secrets()
-    assert now == before | {"natsRoot": now["natsRoot"]}
+    assert now == before | {"natsRoot": now["natsRoot"], "logKey": now["logKey"]}
     assert len(base64.b64decode(now["natsRoot"])) == ROOT_LENGTH
     assert folder.secrets() == now

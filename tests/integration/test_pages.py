@@ -20,13 +20,15 @@ from keyfold.domain.aggregates import EVENT_TYPES
 from keyfold.settings import Secret, Settings
 from keyfold.web import problems
 from keyfold.web.app import create_app
-from keyfold.web.pages.content import assets
+from keyfold.web.pages.content import asset_url, assets
 from keyfold.web.pages.errors import refusals
 from keyfold.web.pages.examples import EXAMPLES
 from keyfold.web.pages.handbook import PAGES, pages, slug, source
 from keyfold.web.services import Services
 
 ADDRESSES = ("/docs", *[page.path for page in pages().values() if page.name != "index"], "/onboard")
+SPECIFICATIONS = "https://c2sp.org/"
+"""Of the log's formats: what the handbook alone leads away to."""
 
 
 @pytest.fixture
@@ -92,6 +94,8 @@ async def test_a_page_loads_nothing_from_elsewhere_and_nothing_inline(web: httpx
 async def test_every_link_of_a_page_leads_somewhere(web: httpx.AsyncClient, address: str) -> None:
     targets: dict[str, set[str]] = {}
     for link in (await anatomy(web, address)).links:
+        if link.startswith(SPECIFICATIONS):
+            continue
         path, _, anchor = link.partition("#")
         assert path.startswith("/") or not path, f"{link} leads away"
         targets.setdefault(path or address, set()).add(anchor)
@@ -139,24 +143,36 @@ async def test_the_page_of_a_link_is_never_kept(web: httpx.AsyncClient) -> None:
     assert answer.headers["referrer-policy"] == "no-referrer"
 
 
-def test_the_script_keeps_secrets_out_of_storage_and_markup() -> None:
-    script = assets()["onboard.js"].body.decode()
+def test_the_scripts_keep_secrets_out_of_storage_and_markup() -> None:
     forbidden = (
-        "localStorage",
         "sessionStorage",
+        "indexedDB",
         "document.cookie",
         "innerHTML",
         "outerHTML",
         "insertAdjacent",
         "eval(",
     )
-    assert [word for word in forbidden if word in script] == []
+    scripts = {name: each.body.decode() for name, each in assets().items() if name.endswith(".js")}
+    own = {name: script for name, script in scripts.items() if not name.startswith("vendor/")}
+    assert len(own) > 20
+    assert [(name, word) for name, script in own.items() for word in forbidden if word in script] == []
+    assert {name for name, script in own.items() if "localStorage" in script} == {"theme.js", "portal/theme.js"}
+
+
+async def test_modules_are_kept_for_a_year_under_the_address_of_their_release(web: httpx.AsyncClient) -> None:
+    for name in ("portal/main.js", "portal/home.js", "vendor/uplot.js", "keyfold.css"):
+        answer = await web.get(asset_url(name))
+        assert (answer.status_code, "immutable" in answer.headers["cache-control"]) == (200, True)
+        other = await web.get(f"/static/~other/{name}")
+        assert (other.status_code, other.headers["cache-control"]) == (200, "no-cache")
 
 
 def test_the_handbook_is_the_folder() -> None:
     from importlib.resources import files  # noqa: PLC0415
 
-    assert {file.name for file in (files("keyfold") / "docs").iterdir()} == {f"{name}.md" for name in PAGES}
+    found = {file.name for file in (files("keyfold") / "docs").iterdir() if file.is_file()}
+    assert found == {f"{name}.md" for name in PAGES}
 
 
 async def test_html_in_a_page_shows_as_text(web: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,12 +8,29 @@ from conftest import Database
 from .support import connected, rows, value
 
 R, ALL = {"SELECT"}, {"SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER", "MAINTAIN"}
-PROJECTIONS = ["audit", "cursors", "integrations", "keys", "links", "loops", "partners", "roles", "topics"]
+PROJECTIONS = [
+    "audit",
+    "cursors",
+    "integrations",
+    "keys",
+    "links",
+    "loops",
+    "partners",
+    "roles",
+    "things",
+    "topics",
+    "versions",
+]
+TREE = ["keyfold.tiles", "keyfold.checkpoints", "keyfold.cosignatures", "keyfold.log_keys"]
 MAY: dict[str, dict[str, set[str]]] = {
     "keyfold_api": {
         "keyfold.log": R,
+        **dict.fromkeys(TREE, R),
+        "keyfold.tree": set(),
         "keyfold.key_secrets": R,
         "keyfold.replays": R,
+        "keyfold.data_keys": R,
+        "keyfold.erased": R,
         "keyfold.key_usage": R,
         "keyfold.key_addresses": R,
         "keyfold.event_usage": R,
@@ -23,8 +40,12 @@ MAY: dict[str, dict[str, set[str]]] = {
     },
     "keyfold_worker": {
         "keyfold.log": R,
+        **dict.fromkeys(TREE, R),
+        "keyfold.tree": R,
         "keyfold.key_secrets": set(),
         "keyfold.replays": {"DELETE"},
+        "keyfold.data_keys": R,
+        "keyfold.erased": R,
         "keyfold.key_usage": R,
         "keyfold.key_addresses": set(),
         "keyfold.event_usage": set(),
@@ -73,9 +94,12 @@ async def test_a_login_may_call_these_functions_and_no_others(database: Database
     expected = {
         "keyfold_api": ["append", "note_usage", "refuse_change"],
         "keyfold_worker": [
+            "add_log_key",
             "age_event_usage",
             "append",
+            "cosign",
             "forget_addresses",
+            "grow_tree",
             "note_consumers",
             "note_event_usage",
             "refuse_change",

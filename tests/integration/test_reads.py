@@ -18,7 +18,7 @@ from keyfold.store.journal import PostgresJournal
 from keyfold.store.postgres import Postgres
 from keyfold.store.streams import Streams
 
-from .support import append, new_id, record
+from .support import SEALING, append, new_id, record
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ async def elsewhere(database: Database) -> AsyncIterator[PostgresJournal]:
     """The journal of another API process."""
     postgres = Postgres(database.api_url, name="elsewhere")
     await postgres.open()
-    journal = PostgresJournal(postgres)
+    journal = PostgresJournal(postgres, SEALING)
     yield journal
     await journal.close()
     await postgres.close()
@@ -92,7 +92,7 @@ async def test_readers_at_the_same_time_as_writers_never_go_back(
 async def test_only_so_many_streams_are_remembered_and_the_others_are_read_again(
     journal: PostgresJournal, postgres: Postgres
 ) -> None:
-    streams, remembering = [new_id("key") for _ in range(20)], Streams(postgres, capacity=3)
+    streams, remembering = [new_id("key") for _ in range(20)], Streams(postgres, SEALING, capacity=3)
     for stream in streams:
         await append(journal, record(stream, 1, issued(stream)))
     loaded = await asyncio.gather(*[remembering.load(KEY, stream) for stream in streams])

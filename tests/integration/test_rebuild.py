@@ -16,6 +16,7 @@ from keyfold.store.projections.rebuild import Difference, rebuild, verify
 from keyfold.worker.worker import Worker
 
 from .support import (
+    OPENER,
     Life,
     append,
     assert_projections_equal_a_rebuild,
@@ -70,7 +71,9 @@ async def test_a_rebuild_leaves_tables_indexes_constraints_and_grants_as_the_sch
     content = await contents(database)
     for name, projection in PROJECTIONS.items():
         seen: list[tuple[int, int]] = []
-        assert await rebuild(database.worker_url, projection, lambda *each, seen=seen: seen.append(each)) == head, name
+        assert (
+            await rebuild(database.worker_url, projection, OPENER, lambda *each, seen=seen: seen.append(each)) == head
+        ), name
         assert seen[-1] == (head, head)
     assert await shape(database.admin_url) == before
     assert any(kind == "index" and name == "keys_partner" for kind, name in before)
@@ -114,7 +117,7 @@ async def test_a_rebuild_while_commands_run_loses_nothing_and_no_reader_sees_les
         try:
             for _ in range(2):
                 for projection in PROJECTIONS.values():
-                    await rebuild(database.worker_url, projection, silent)
+                    await rebuild(database.worker_url, projection, OPENER, silent)
         finally:
             done = True
 
@@ -135,7 +138,7 @@ async def test_a_rebuild_heals_what_was_tampered_with(life: Life, worker: Worker
             "UPDATE projections.keys SET status = 'active', state = '{}'; DELETE FROM projections.audit"
         )
     for projection in PROJECTIONS.values():
-        await rebuild(database.worker_url, projection, silent)
+        await rebuild(database.worker_url, projection, OPENER, silent)
     assert await contents(database) == content
 
 
@@ -144,7 +147,7 @@ async def test_a_rebuild_works_without_a_worker_and_from_nothing(life: Life, dat
     await life.onboard()
     head = await life.services.journal.head()
     for projection in PROJECTIONS.values():
-        assert await rebuild(database.worker_url, projection, silent) == head
+        assert await rebuild(database.worker_url, projection, OPENER, silent) == head
     assert set((await cursors(database.api_url)).values()) == {head}
     await assert_projections_equal_a_rebuild(database.worker_url)
 
@@ -160,7 +163,7 @@ TAMPERED = {
     "a row too many": (
         (
             "INSERT INTO projections.audit (position, workspace_id, type, stream, time, actor_kind, actor_id, "
-            "correlation_id, key_id) VALUES (900, 'ws_1', 'key.issued.v1', 's', now(), 'key', 'a', 'c', $1)"
+            "correlation_id, key_id, id) VALUES (900, 'ws_1', 'key.issued.v1', 's', now(), 'key', 'a', 'c', $1, 'e')"
         ),
         "audit",
         {"live"},
@@ -178,7 +181,7 @@ async def test_verify_finds_a_row_that_was_tampered_with_and_names_it(
     head = await projected(database.api_url)
     async with connected(database.worker_url) as connection:
         await connection.execute(statement, key_id)
-    found = {name: await verify(database.worker_url, each, silent) for name, each in PROJECTIONS.items()}
+    found = {name: await verify(database.worker_url, each, OPENER, silent) for name, each in PROJECTIONS.items()}
     differences = [each for outcome in found.values() for each in outcome.differences]
     assert {each.side for each in differences} == sides
     assert all(each.table == table and key_id in each.row for each in differences)
@@ -193,7 +196,7 @@ async def test_verify_counts_what_it_compared_and_holds_nobody_up_for_good(
     await life.go_on(20)
     await projected(database.api_url)
     going_on = asyncio.create_task(life.go_on(40))
-    outcome = await verify(database.worker_url, PROJECTIONS["audit"], silent)
+    outcome = await verify(database.worker_url, PROJECTIONS["audit"], OPENER, silent)
     assert outcome.differences == []
     assert outcome.rows == outcome.position > 0
     await going_on
@@ -205,7 +208,7 @@ async def rebuilding(database: Database) -> AsyncIterator[asyncio.Task[int]]:
     """A rebuild that has built everything, and waits for the cursor that somebody holds."""
     async with connected(database.worker_url) as holder, holder.transaction():
         await holder.execute("SELECT FROM projections.cursors FOR UPDATE")
-        task = asyncio.create_task(rebuild(database.worker_url, PROJECTIONS["audit"], silent))
+        task = asyncio.create_task(rebuild(database.worker_url, PROJECTIONS["audit"], OPENER, silent))
         waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name LIKE $1"
         await wait_until(lambda: value(database.admin_url, waits, REBUILD))
         assert await value(database.worker_url, "SELECT count(*) FROM projections_next.audit") > 0
@@ -225,10 +228,10 @@ async def fail(database: Database, how: str) -> None:
             raise RuntimeError("the terminal is gone")
 
         with pytest.raises(RuntimeError, match="terminal"):
-            await rebuild(database.worker_url, audit, refuse)
+            await rebuild(database.worker_url, audit, OPENER, refuse)
     else:
         with pytest.raises(UnappliableError, match=r"position \d+ can't be applied"):
-            await rebuild(database.worker_url, audit, silent)
+            await rebuild(database.worker_url, audit, OPENER, silent)
 
 
 @pytest.mark.parametrize("how", ["by a cancellation", "by the caller", "by an event"])
@@ -258,7 +261,7 @@ async def test_a_rebuild_whose_connection_is_lost_is_cleaned_up_by_the_next(
         await value(database.admin_url, kill, REBUILD)
         with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
             await task
-    assert await rebuild(database.worker_url, PROJECTIONS["audit"], silent) == head
+    assert await rebuild(database.worker_url, PROJECTIONS["audit"], OPENER, silent) == head
     await assert_nothing_left_behind(database)
 
 
@@ -267,7 +270,8 @@ async def test_two_rebuilds_of_one_projection_take_turns(life: Life, worker: Wor
     head = await projected(database.api_url)
     audit = PROJECTIONS["audit"]
     turns = await asyncio.gather(
-        *[rebuild(database.worker_url, audit, silent) for _ in range(3)], verify(database.worker_url, audit, silent)
+        *[rebuild(database.worker_url, audit, OPENER, silent) for _ in range(3)],
+        verify(database.worker_url, audit, OPENER, silent),
     )
     assert turns[:3] == [head] * 3
     await assert_projections_equal_a_rebuild(database.worker_url)

@@ -60,7 +60,7 @@ async def test_every_message_has_its_position_as_sequence_and_is_the_records_byt
 async def test_what_is_no_lifecycle_event_is_relayed_all_the_same(life: Life, relay: Relay, bus: Bus) -> None:
     """The relay is no judge of contents, and must not stop what comes behind: who can't apply it will say so."""
     for version, text in enumerate(
-        ["{}", "[1]", '"text"', '{"type":"key.frozen.v9","data":{"workspaceId":"a b.>"}}', "{}\n"], 1
+        ['{"a":1}', '{"type":5}', '{"type":"key.frozen.v9","data":{"workspaceId":"a b.>"}}', '{"a":1}\n'], 1
     ):
         await append(life.services.journal, entry("key_bogus", version, text))
     await life.onboard()

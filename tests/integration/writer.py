@@ -5,10 +5,13 @@ where they are and tries again when another was faster. Prints how many appends 
 """
 
 import asyncio
+import os
 import random
 import sys
 
 from keyfold.app.ports import Entry, StreamMovedError, Write
+from keyfold.app.sealing import Sealing
+from keyfold.settings import Secret
 from keyfold.store.journal import PostgresJournal
 from keyfold.store.postgres import Postgres
 
@@ -23,10 +26,12 @@ async def version_of(postgres: Postgres, stream: str) -> int:
 async def write(journal: PostgresJournal, postgres: Postgres, name: str, appends: int) -> int:
     dice, own, done = random.Random(name), 0, 0
     while done < appends:
-        entries = [Entry(name, own + n, f'{{"by":"{name}","version":{own + n}}}') for n in (1, 2)]
+        entries = [Entry(name, own + n, f'{{"by":"{name}","version":{own + n}}}', "ws_tests") for n in (1, 2)]
         if dice.random() < 0.3:
             stream = dice.choice(SHARED)
-            entries.append(Entry(stream, await version_of(postgres, stream) + 1, f'{{"by":"{name}"}}'))
+            entries.append(
+                Entry(stream, await version_of(postgres, stream) + 1, f'{{"by":"{name}"}}', dice.choice(SHARED))
+            )
         try:
             await journal.append(Write(entries=entries))
         except StreamMovedError:
@@ -39,7 +44,7 @@ async def write(journal: PostgresJournal, postgres: Postgres, name: str, appends
 async def main(url: str, name: str, writers: int, appends: int) -> None:
     postgres = Postgres(url, name=name)
     await postgres.open()
-    journal = PostgresJournal(postgres)
+    journal = PostgresJournal(postgres, Sealing({1: Secret(bytes(32))}, os.urandom))
     writing = [write(journal, postgres, f"{name}_{number}", appends) for number in range(writers)]
     print(sum(await asyncio.gather(*writing)), flush=True)
     await journal.close()

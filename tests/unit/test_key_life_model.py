@@ -4,7 +4,8 @@ The use cases are the real ones, over a journal in memory. The notebook knows no
 down the moment that it comes, and finds families by looking for whose name stands above.
 """
 
-from collections.abc import Coroutine
+import os
+from collections.abc import Coroutine, Iterable
 from datetime import datetime, timedelta
 from itertools import count
 from typing import Any, cast
@@ -16,8 +17,9 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from keyfold.app.access import Caller
 from keyfold.app.key_life import KeyLife
 from keyfold.app.keys import Keys, NewKey
-from keyfold.app.ports import Loaded, Write
+from keyfold.app.ports import DataKey, Loaded, Write
 from keyfold.app.rotation import Overlap, Rotation
+from keyfold.app.sealing import Sealing
 from keyfold.app.vault import Vault
 from keyfold.app.work import Cause, Office, Work
 from keyfold.domain import integration, partner, workspace
@@ -70,17 +72,25 @@ class Life:
 class MemoryJournal:
     def __init__(self) -> None:
         self.states: dict[str, Any] = {}
+        self.keys: dict[str, DataKey] = {}
+        self.sealing = Sealing({1: Secret(b"o" * 32)}, os.urandom)
         self.versions: dict[str, int] = {}
 
     async def load(self, aggregate: Aggregate[Any], stream: str) -> Loaded[Any]:
         return Loaded(self.states.get(stream), self.versions.get(stream, 0))
 
+    async def data_keys(self, subjects: Iterable[str]) -> dict[str, DataKey]:
+        return {subject: self.keys[subject] for subject in subjects}
+
     async def append(self, write: Write) -> int:
+        self.keys |= {each.subject: each for each in write.data_keys}
         for entry in write.entries:
             assert entry.version == self.versions.get(entry.stream, 0) + 1
             self.versions[entry.stream] = entry.version
             state = self.states.get(entry.stream)
-            self.states[entry.stream] = fold(aggregate_of(entry.stream), state, read_record(entry.record))
+            self.states[entry.stream] = fold(
+                aggregate_of(entry.stream), state, self.sealing.open(read_record(entry.record), self.keys)
+            )
         return 1
 
     async def head(self) -> int:
@@ -117,6 +127,7 @@ class KeyLives(RuleBasedStateMachine):
         self.office = Office(
             journal=cast(Any, self.journal),
             vault=Vault({1: Secret(b"o" * 32)}, bytes),
+            sealing=self.journal.sealing,
             clock=lambda: self.now,
             entropy=lambda size: next(numbers).to_bytes(size, "big"),
         )
@@ -128,7 +139,7 @@ class KeyLives(RuleBasedStateMachine):
         work.append(INTEGRATION, INT, integration.create(INT, WS, terms))
         invited = {"link_id": "lnk_1", "workspace_id": WS, "partner_id": PRT, "integration_id": INT}
         work.append(PARTNER, PRT, partner.invite(partner.Invitation(), **invited))
-        run(self.journal.append(work.written(msgspec.Struct())))
+        run(self.journal.append(run(work.written(msgspec.Struct()))))
 
     def state(self, key_id: str) -> Key:
         this: Key = self.journal.states[key_id]
@@ -305,7 +316,7 @@ class KeyLives(RuleBasedStateMachine):
         for name in self.notes:
             run(work.load(KEY, name))
             work.append(KEY, name, [*due(self.state(name), self.now)])
-        run(self.journal.append(work.written(msgspec.Struct())))
+        run(self.journal.append(run(work.written(msgspec.Struct()))))
 
     @invariant()
     def every_key_is_what_the_notebook_says(self) -> None:

@@ -17,6 +17,7 @@ from keyfold.domain.consumer_group import (
 from keyfold.domain.partner import (
     AddConsumer,
     AddKey,
+    AddLink,
     Invitation,
     OffboardPartner,
     OnboardPartner,
@@ -143,7 +144,7 @@ def test_a_partner_leaves_once_and_leaving_again_changes_nothing() -> None:
     given(partner, [INVITED, OFFBOARDED]).when(OffboardPartner("once more")).then_nothing()
 
 
-@pytest.mark.parametrize("command", [OnboardPartner("lnk_1", ["key_1"]), AddKey("key_3")])
+@pytest.mark.parametrize("command", [OnboardPartner("lnk_1", ["key_1"]), AddKey("key_3"), AddLink("lnk_2")])
 def test_a_partner_that_has_left_gets_no_keys(command: Any) -> None:
     given(partner, [INVITED, ONBOARDED, OFFBOARDED]).when(command).then_refused(PartnerGone)
 

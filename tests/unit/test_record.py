@@ -113,6 +113,7 @@ def test_states_survive_being_stored() -> None:
 TEXTS = strategies.text(strategies.characters(exclude_categories=["Cs"]))
 RECORDS = strategies.builds(
     Record,
+    number=strategies.integers(0, 2**63 - 1),
     id=TEXTS,
     stream=TEXTS,
     version=strategies.integers(1, 2**31),

@@ -45,7 +45,13 @@ def test_a_missing_variable_is_named(missing: str) -> None:
         read_settings({name: value for name, value in ENOUGH.items() if name != missing})
 
 
-@pytest.mark.parametrize("name", ["KEYFOLD_PORT", "KEYFOLD_NATS_REPLICAS"])
+@pytest.mark.parametrize("seconds", ["0", "61", "-5"])
+def test_checkpoints_come_between_every_second_and_every_minute(seconds: str) -> None:
+    with pytest.raises(SettingsError, match="KEYFOLD_CHECKPOINT_SECONDS"):
+        read_settings({**ENOUGH, "KEYFOLD_CHECKPOINT_SECONDS": seconds})
+
+
+@pytest.mark.parametrize("name", ["KEYFOLD_PORT", "KEYFOLD_NATS_REPLICAS", "KEYFOLD_CHECKPOINT_SECONDS"])
 def test_what_is_no_number_is_named_and_not_repeated(name: str) -> None:
     with pytest.raises(SettingsError) as error:
         read_settings({**ENOUGH, name: "hunter2"})
@@ -74,8 +80,9 @@ def test_a_version_of_the_pepper_stands_once() -> None:
 
 
 def test_settings_show_no_secret_and_no_database_url() -> None:
-    settings = read_settings({**ENOUGH, "KEYFOLD_NATS_KEYS": "1:hunter2"})
+    settings = read_settings({**ENOUGH, "KEYFOLD_NATS_KEYS": "1:hunter2", "KEYFOLD_LOG_KEYS": "PRIVATE+hunter2"})
     assert settings.nats_keys is not None
+    assert settings.log_keys is not None
     assert settings.nats_keys.reveal == b"1:hunter2"
     shown = repr(settings) + str(settings)
     assert "hunter2" not in shown

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from keyfold.domain.refusals import Unavailable
-from keyfold.web import sse
+from keyfold.web import flow
 from keyfold.web.sse import EventStream, Item, encoded
 
 
@@ -117,7 +117,7 @@ async def test_a_reader_that_leaves_while_an_event_is_on_its_way_leaves_nothing_
 async def test_it_ends_when_the_reader_may_not_read_any_more_or_nobody_knows(
     answer: bool | Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sse, "RECHECK", 0.01)
+    monkeypatch.setattr(flow, "RECHECK", 0.01)
     source, line, answers = Source(), Line(), [True, True]
 
     async def lives() -> bool:
@@ -145,7 +145,7 @@ async def test_items_that_are_unavailable_end_it_and_a_bug_in_them_is_not_hidden
 
 
 async def test_a_quiet_stream_has_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sse, "HEARTBEAT", 0.01)
+    monkeypatch.setattr(flow, "HEARTBEAT", 0.01)
     source, line = Source(), Line()
     serving = asyncio.create_task(serve(source, line))
     await asyncio.sleep(0.05)

@@ -8,7 +8,7 @@ from keyfold.app.work import Cause
 from keyfold.domain.aggregates import AGGREGATES
 from keyfold.domain.ceilings import ExceedsCeiling
 from keyfold.domain.permissions import ANYTHING, Conditions, Permission
-from keyfold.domain.refusals import Forbidden, NotFound
+from keyfold.domain.refusals import Forbidden, NotFound, OutOfSight
 
 
 class Tenanted(Protocol):
@@ -61,7 +61,8 @@ class Caller(msgspec.Struct, frozen=True):
     def demand_sight(self, word: str, state: Tenanted) -> None:
         """Raises `NotFound` for what is not the caller's, exactly as for what doesn't exist."""
         if not self.sees(state):
-            raise NotFound.of(word, state.id)
+            is_own = state.workspace_id == self.workspace_id
+            raise (OutOfSight if is_own else NotFound).of(word, state.id)
 
     def demand_reach(self, given: frozenset[Permission], conditions: Conditions | None = None) -> None:
         """Nobody gives what they don't have, or leaves more than they may themselves. An owner has all permissions."""

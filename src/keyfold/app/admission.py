@@ -12,6 +12,15 @@ from keyfold.domain.rates import Rate, Standing
 from keyfold.domain.refusals import Unauthenticated
 
 
+class KeyRefused(Unauthenticated):
+    """A key that isn't valid. Whose it is, if anybody's, and why, is for us: whoever showed it isn't told."""
+
+    def __init__(self, subject: Subject | None, why: str) -> None:
+        super().__init__("This access key is not valid here and now: unknown, suspended, expired, revoked.")
+        self.subject = subject
+        self.why = why
+
+
 class Admission(NamedTuple):
     """Whose key was shown, and how it stands with its own rate (`key`) and its workspace's (`workspace`)."""
 
@@ -49,7 +58,7 @@ async def admit(
         raise Unauthenticated("Send an access key in the header Authorization, as: Bearer kf_…")
     verdict = await verifier.verify(token.strip(), Question(address=address), client=address or "")
     if verdict.subject is None or not (verdict.valid or verdict.code == "rate-limited"):
-        raise Unauthenticated("This access key is not valid here and now: unknown, suspended, expired, revoked.")
+        raise KeyRefused(verdict.subject, verdict.code)
     standings: dict[str, tuple[Rate, Standing]] = {}
     if verdict.standing is not None:
         standings["key"] = verdict.standing

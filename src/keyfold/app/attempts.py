@@ -1,23 +1,15 @@
 """Refused attempts on their way into the log: the first of a kind at once, all that follow as a number."""
 
-from collections import OrderedDict
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
-import msgspec
-
+from keyfold.app.tallies import Tallies, Tally
 from keyfold.app.work import Cause, Office, Work
 from keyfold.domain.aggregates import ATTEMPT
 from keyfold.domain.attempt import AccessRefused, Attempt, Road
 from keyfold.domain.judgement import Subject
+from keyfold.domain.key_state import Key
 from keyfold.domain.record import Actor
-
-EVERY = timedelta(minutes=10)
-"""The time between two records of attempts that are alike."""
-CAPACITY = 10_000
-"""Kinds of attempts that a process keeps apart. Of more, the oldest are written down early."""
-AT_ONCE = 100
-"""Records that one flush writes at the most."""
 
 
 class Kind(NamedTuple):
@@ -28,13 +20,9 @@ class Kind(NamedTuple):
     road: Road
 
 
-class _Tally(msgspec.Struct):
-    subject: Subject
+class Last(NamedTuple):
+    key: Key
     address: str | None
-    count: int
-    since: datetime
-    until: datetime
-    due: datetime
 
 
 class Attempts:
@@ -42,33 +30,14 @@ class Attempts:
 
     def __init__(self, office: Office) -> None:
         self._office = office
-        self._tallies: OrderedDict[Kind, _Tally] = OrderedDict()
+        self._tallies: Tallies[Kind, Last] = Tallies(office.clock, self._write)
+        self.flush = self._tallies.flush
 
     def note(self, subject: Subject, code: str, *, road: Road, address: str | None, at: datetime) -> None:
-        kind = Kind(subject.key.id, code, road)
-        tally = self._tallies.get(kind)
-        if tally is None:
-            tally = self._tallies[kind] = _Tally(subject, address, 0, at, at, due=at)
-        if not tally.count:
-            tally.since = at
-        tally.count, tally.until, tally.address = tally.count + 1, at, address
+        self._tallies.note(Kind(subject.key.id, code, road), Last(subject.key, address), at)
 
-    async def flush(self) -> None:
-        """Writes what is due, and forgets the kinds that have not come again. Raises `Unavailable`, `Conflict`."""
-        now = self._office.clock()
-        surplus = len(self._tallies) - CAPACITY
-        due = [each for n, each in enumerate(self._tallies.items()) if n < surplus or each[1].due <= now][:AT_ONCE]
-        for kind, tally in due:
-            if tally.count:
-                count = tally.count
-                await self._write(kind, tally, count)
-                tally.count, tally.since, tally.due = tally.count - count, now, now + EVERY
-                self._tallies.move_to_end(kind)
-            else:
-                del self._tallies[kind]
-
-    async def _write(self, kind: Kind, tally: _Tally, count: int) -> None:
-        key = tally.subject.key
+    async def _write(self, kind: Kind, tally: Tally[Last]) -> None:
+        key, address = tally.last
 
         async def command(work: Work) -> Attempt:
             attempt_id = work.new_id("att")
@@ -80,12 +49,13 @@ class Attempts:
                 partner_id=key.partner_id,
                 code=kind.code,
                 road=kind.road,
-                address=tally.address,
-                count=count,
+                address=address,
+                count=tally.count,
                 since=tally.since,
                 until=tally.until,
             )
             return work.append(ATTEMPT, attempt_id, [event])
 
-        actor = Actor(kind="key", id=key.id, address=tally.address)
-        await self._office.carry_out(Cause(actor, self._office.new_id("req")), Attempt, command)
+        actor = Actor(kind="key", id=key.id, address=address)
+        cause = Cause(actor, self._office.new_id("req"), subject=key.subject)
+        await self._office.carry_out(cause, Attempt, command)

@@ -196,14 +196,20 @@ class _Witness(Office):
     """The office for one command: knows whether that appends anything, and in a rehearsal doesn't write it."""
 
     def __init__(self, office: Office, *, writes: bool) -> None:
-        super().__init__(journal=office.journal, vault=office.vault, clock=office.clock, entropy=office.entropy)
+        super().__init__(
+            journal=office.journal,
+            vault=office.vault,
+            sealing=office.sealing,
+            clock=office.clock,
+            entropy=office.entropy,
+        )
         self.appends = False
         self._writes = writes
 
     async def carry_out(self, cause: Cause, kind: type[V], command: Callable[[Work], Awaitable[V]]) -> Answer[V]:
         async def witnessed(work: Work) -> V:
             view = await command(work)
-            self.appends = bool(work.written(view).entries)
+            self.appends = bool((await work.written(view)).entries)
             return view
 
         if self._writes:

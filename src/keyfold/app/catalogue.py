@@ -9,7 +9,7 @@ from keyfold.app.ports import Journal
 from keyfold.app.recollection import Recollection
 from keyfold.app.schemas import Judge, SchemaViolation
 from keyfold.domain.aggregates import INTEGRATION, TOPIC
-from keyfold.domain.judgement import Question, findings
+from keyfold.domain.judgement import Question, Subject, findings
 from keyfold.domain.rule import Action
 
 INTEGRATIONS = 10_000
@@ -76,7 +76,7 @@ class Catalogue:
         return judged
 
 
-def may(known: Known, action: Action, topic: str, now: datetime) -> bool:
+def may(subject: Subject, action: Action, topic: str, now: datetime) -> bool:
     """Whether the key may do that, wherever it is shown from."""
-    asked = findings(known.subject, Question(action, topic), now)
+    asked = findings(subject, Question(action, topic), now)
     return all(each.code is None for each in asked if each.check != "network")

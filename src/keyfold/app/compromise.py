@@ -60,7 +60,7 @@ class Compromise:
     async def report(
         self, caller: Caller, key_id: str, reason: str, *, replace: bool, since: datetime | None
     ) -> Answer[CompromisedView]:
-        """Ends a key at once, and every key that it delegated. With `replace`, one like it is issued first."""
+        """Ends a key at once, and every key that it delegated. With `replace`, one like it is issued in its place."""
         # before anything is done: a failure afterwards would keep the replacement's secret from everybody
         related = await self.related(caller, key_id, since)
 
@@ -68,10 +68,11 @@ class Compromise:
             this = await work.load(KEY, key_id)
             if this.document.role == "owner" and not caller.is_owner:
                 raise Forbidden("Only an owner can do this with an owner's key.")
-            replacement = await _replace(work, caller, this) if replace else None
             compromised = work.append(KEY, key_id, key.decide(this, key.ReportCompromised(reason), work.now))
+            replacement = await _replace(work, caller, this) if replace else None
             async for each in delegated(work, this):
-                work.append(KEY, each.id, key.decide(each, key.RevokeKey(f"parent compromised: {reason}"), work.now))
+                events = key.decide(each, key.RevokeKey(f"parent compromised: {reason}"), work.now)
+                work.append(KEY, each.id, events, because=work.newest(key_id))
             await keep_owners(work, this, compromised)
             return CompromisedView(key=KeyView.of(compromised, work.now), replacement=replacement, related=related)
 

@@ -6,14 +6,14 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 from keyfold.app import event_permission
 from keyfold.app.event_usage import EventUsage
 from keyfold.app.memory import Known
 from keyfold.app.ports import Clock, EventStore, Schemas, Stored
 from keyfold.app.recipients import Recipients
-from keyfold.app.verifier import Verifier
+from keyfold.app.verifier import Verdict, Verifier
 from keyfold.app.views import View
 from keyfold.domain.app_event import (
     EVERYONE,
@@ -32,8 +32,16 @@ from keyfold.domain.rates import Rate, Standing
 from keyfold.domain.refusals import Refusal
 from keyfold.metrics import INGRESS
 
+ROAD = "Keyfold-Road"
+"""The header of a stored message that says which way the event came in, where no sender can write it."""
+UNDER_WAY = 256
+"""Stores that a process has under way. What has waited for its turn is looked at once more, so that no queue for a slow
+disk outlives a key."""
 _PLAIN = re.compile(r"[!-~]{1,160}")
 """Event ids that stand in a header as they are."""
+
+
+Road = Literal["http", "nats", "portal"]
 
 
 class DeliveryView(View, frozen=True, kw_only=True):
@@ -73,6 +81,8 @@ class Ready:
         payload: bytes,
         to: tuple[str, ...],
         ttl: int | None,
+        road: Road,
+        address: str | None,
         began: float,
         standing: tuple[Rate, Standing] | None,
     ) -> None:
@@ -82,6 +92,8 @@ class Ready:
         self.payload = payload
         self.to = to
         self.ttl = ttl
+        self.road = road
+        self.address = address
         self.began = began
         self.standing = standing
 
@@ -110,20 +122,28 @@ class Ingress:
         self._usage = usage
         self._clock = clock
         self._new_id = new_id
+        self._turns = asyncio.Semaphore(UNDER_WAY)
 
-    async def publish(self, known: Known, draft: Draft, *, topic: str, address: str | None) -> Published:
+    async def publish(
+        self, known: Known, draft: Draft, *, topic: str, address: str | None, road: Road = "http"
+    ) -> Published:
         """Stores the event that this key sends. Raises as `prepare` does, and what that gives."""
-        return await (await self.prepare(known, draft, topic=topic, address=address))
+        return await (await self.prepare(known, draft, topic=topic, address=address, road=road))
 
-    async def prepare(self, known: Known, draft: Draft, *, topic: str, address: str | None) -> Ready:
+    async def prepare(
+        self, known: Known, draft: Draft, *, topic: str, address: str | None, road: Road = "http"
+    ) -> Ready:
         """The event as it is going to be stored, if the key may send it to the topic, which counts as one use of it.
+
+        On the road `portal` nobody has shown the key: it counts against its rate, and isn't noted as used.
 
         Raises `NotPermitted`, `RateLimited`, `Unauthenticated`, `UnknownRecipient`, `AutofillImpossible`,
         `EventTooLarge`, `Unavailable`, and what the topic's schema demands.
         """
-        began, key = time.perf_counter(), known.subject.key
+        began, now, key = time.perf_counter(), self._clock(), known.subject.key
         with self._noting(known):
-            verdict = self._verifier.judge(known, Question("send", topic, address), self._clock())
+            question = Question("send", topic, address)
+            verdict = self._verifier.judge(known, question, now, is_trial=road == "portal")
             event_permission.demand(verdict, f"send to {topic}")
             if draft.to:
                 await self._recipients.demand(key.workspace_id, draft.to)
@@ -132,8 +152,8 @@ class Ingress:
                 topic=topic,
                 partner_id=key.partner_id or "",
                 key_id=key.id,
-                now=self._clock(),
-                new_id=self._new_id("evt"),
+                now=now,
+                new_id=str(draft.attributes.get("id") or self._new_id("evt")),
                 fillings=_fillings(known.subject),
             )
             await self._schemas.demand_valid(known, topic, event.data)
@@ -145,6 +165,8 @@ class Ingress:
             payload=payload,
             to=draft.to or (EVERYONE,),
             ttl=draft.ttl,
+            road=road,
+            address=address,
             began=began,
             standing=verdict.standing,
         )
@@ -158,7 +180,11 @@ class Ingress:
         known, key = ready.known, ready.known.subject.key
         stream = stream_of(key.workspace_id, str(key.environment))
         with self._noting(known):
-            stored = await asyncio.gather(*[self._store(stream, ready, to) for to in ready.to])
+            is_late = self._turns.locked()
+            async with self._turns:
+                if is_late:
+                    await self._demand_still(ready)
+                stored = await asyncio.gather(*[self._store(stream, ready, to) for to in ready.to])
         view = Published(
             id=ready.event.id,
             stream=stream,
@@ -171,6 +197,13 @@ class Ingress:
         INGRESS.labels(outcome).inc()
         return view
 
+    async def _demand_still(self, ready: Ready) -> None:
+        """That the key may send it even now. From memory without a pause, in which others could go first."""
+        known = await self._verifier.find_id(ready.known.subject.key.id)
+        question = Question("send", ready.event.topic, ready.address)
+        code = "unknown-key" if known is None else known.decision(question, self._clock()).code
+        event_permission.demand(Verdict(code), f"send to {question.topic}")
+
     @contextmanager
     def _noting(self, known: Known) -> Iterator[None]:
         try:
@@ -181,7 +214,8 @@ class Ingress:
 
     async def _store(self, stream: str, ready: Ready, to: str) -> Stored:
         key, event = ready.known.subject.key, ready.event
-        headers = {"content-type": MEDIA_TYPE, "Nats-Msg-Id": message_id(str(key.partner_id), to, event.id)}
+        message = message_id(str(key.partner_id), to, event.id)
+        headers = {"content-type": MEDIA_TYPE, "Nats-Msg-Id": message, ROAD: ready.road}
         if ready.ttl is not None:
             headers["Nats-TTL"] = str(ready.ttl)
         subject = subject_of(key.workspace_id, str(key.environment), to, event.topic)

@@ -103,7 +103,8 @@ async def revoke_key(work: Work, this: Key, reason: str) -> Key:
     """The revoked key; every key that it delegated is revoked with it."""
     revoked = work.append(KEY, this.id, key.decide(this, key.RevokeKey(reason), work.now))
     async for each in delegated(work, this):
-        work.append(KEY, each.id, key.decide(each, key.RevokeKey(f"parent revoked: {reason}"), work.now))
+        events = key.decide(each, key.RevokeKey(f"parent revoked: {reason}"), work.now)
+        work.append(KEY, each.id, events, because=work.newest(this.id))
     return revoked
 
 
@@ -127,7 +128,7 @@ async def suspend_key(work: Work, this: Key, command: SuspendKey) -> Key:
     suspended = work.append(KEY, this.id, key.decide(this, command, work.now))
     below = SuspendKey(f"parent suspended: {command.reason}", by="parent")
     async for each in delegated(work, this):
-        work.append(KEY, each.id, key.decide(each, below, work.now))
+        work.append(KEY, each.id, key.decide(each, below, work.now), because=work.newest(this.id))
     return suspended
 
 
@@ -141,7 +142,8 @@ async def _reinstate(work: Work, this: Key, by: Suspender) -> Key:
     reinstated = work.append(KEY, this.id, key.decide(this, key.ReinstateKey(by), work.now))
     # what was suspended for a reason of its own stays so, and all below it
     async for each in delegated(work, this, into=lambda each: each.suspender == "parent"):
-        work.append(KEY, each.id, key.decide(each, key.ReinstateKey(by="parent"), work.now))
+        events = key.decide(each, key.ReinstateKey(by="parent"), work.now)
+        work.append(KEY, each.id, events, because=work.newest(this.id))
     return reinstated
 
 

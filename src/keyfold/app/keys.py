@@ -77,9 +77,9 @@ class NewKey(msgspec.Struct, frozen=True, kw_only=True):
         return document
 
 
-async def issue_key(work: Work, command: key.IssueKey) -> IssuedKeyView:
-    """Appends a new key, and its secret's digest, to the work at hand."""
-    issued = work.append(KEY, command.key_id, key.issue(command, work.now))
+async def issue_key(work: Work, command: key.IssueKey, *, because: str | None = None) -> IssuedKeyView:
+    """Appends a new key, and its secret's digest, to the work at hand. `because` is the id of the event behind it."""
+    issued = work.append(KEY, command.key_id, key.issue(command, work.now), because=because)
     await keep_owners(work, None, issued)
     return IssuedKeyView.issued(issued, work.now, work.mint(command.mark, command.key_id))
 
@@ -109,7 +109,7 @@ class Keys:
                 new = await self._for_partner(work, caller, new, wanted)
             else:
                 await self._demand_may_issue(work, caller, new)
-            return await issue_key(work, new)
+            return await issue_key(work, new, because=wanted.partner_id and work.newest(wanted.partner_id))
 
         return await self._office.carry_out(caller.cause, IssuedKeyView, command)
 
@@ -134,7 +134,8 @@ class Keys:
                 holder = await work.load(PARTNER, parent.partner_id)
                 integration = await work.load(INTEGRATION, holder.integration_id)
                 await _demand_room_of_partner(work, holder, integration, parent.environment)
-                work.append(PARTNER, holder.id, partner.decide(holder, partner.AddKey(new_id)))
+                added = partner.decide(holder, partner.AddKey(new_id))
+                work.append(PARTNER, holder.id, added, because=work.newest(parent_id))
             new = key.IssueKey(
                 key_id=new_id,
                 workspace_id=parent.workspace_id,
@@ -147,7 +148,7 @@ class Keys:
                 parent_id=parent_id,
                 depth=parent.depth + 1,
             )
-            return await issue_key(work, new)
+            return await issue_key(work, new, because=work.newest(parent_id))
 
         return await self._office.carry_out(caller.cause, IssuedKeyView, command)
 

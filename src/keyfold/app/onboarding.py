@@ -60,9 +60,9 @@ class Onboarding:
                 "partner_id": partner_id,
                 "link_id": link_id,
             }
-            issue = link.IssueLink(expires_at=integration.link_expiry(work.now), **ids)
+            issue = link.IssueLink(expires_at=integration.link_expiry(work.now), purpose="onboarding", **ids)
             work.append(PARTNER, partner_id, partner.invite(invitation, **ids))
-            work.append(LINK, link_id, link.issue(issue))
+            work.append(LINK, link_id, link.issue(issue), because=work.newest(partner_id))
             url = f"{self._public_url}/onboard#{work.mint('kfl', link_id).reveal}"
             return InvitationView(id=partner_id, url=url, expires_at=issue.expires_at)
 
@@ -76,6 +76,7 @@ class Onboarding:
         of = await _existing(journal, PARTNER, found.partner_id)
         integration = await _existing(journal, INTEGRATION, found.integration_id)
         return PreviewView(
+            purpose=found.purpose,
             partner_id=of.id,
             app_name=of.app_name,
             app_description=of.app_description,
@@ -84,7 +85,8 @@ class Onboarding:
         )
 
     async def redeem(self, text: str, visit: Visit) -> Opened:
-        """Spends the link: the partner is onboarded and holds a key for each environment. Only once."""
+        """Spends the link: the partner is onboarded and holds a key for each environment, or is back in its portal.
+        Only once."""
         found = await self._find(text)
         session_id = self._office.new_id("pse")
         sessions: list[Token] = []
@@ -94,16 +96,21 @@ class Onboarding:
             invited = await work.load(PARTNER, found.partner_id)
             this = await work.load(LINK, found.id)
             link.demand_open(this, work.now)
-            keys = await _issue_keys(work, await work.load(INTEGRATION, this.integration_id), invited)
-            ids = [each.id for each in keys]
-            work.append(LINK, this.id, link.decide(this, link.RedeemLink(ids), work.now))
-            onboarded = work.append(PARTNER, invited.id, partner.decide(invited, partner.OnboardPartner(this.id, ids)))
-            work.append(SESSION, session_id, session.open_for(this, session_id, work.now))
+            joined, keys = (
+                await _join(work, this, invited) if this.purpose == "onboarding" else _enter(work, this, invited)
+            )
+            redeemed = work.newest(this.id)
+            work.append(SESSION, session_id, session.open_for(this, session_id, work.now), because=redeemed)
             sessions[:] = [work.mint("kfs", session_id)]
-            return Redemption(partner=PartnerView.of(onboarded, work.now), keys=keys, nats_url=self._nats_url)
+            return Redemption(
+                purpose=this.purpose,
+                partner=PartnerView.of(joined, work.now),
+                keys=keys,
+                nats_url=self._nats_url,
+            )
 
         actor = Actor(kind="portal", id=session_id, address=visit.address)
-        cause = Cause(actor, visit.correlation_id, visit.replay)
+        cause = Cause(actor, visit.correlation_id, visit.replay, subject=found.partner_id)
         answer = await self._office.carry_out(cause, Redemption, command)
         return Opened(answer, None if answer.replayed else sessions[0])
 
@@ -129,13 +136,32 @@ class Onboarding:
         raise LinkUnknown("No link has this token. Copy the whole address that you were sent, to the last character.")
 
 
-async def _issue_keys(work: Work, integration: Integration, invited: Partner) -> list[IssuedKeyView]:
+async def _join(work: Work, this: Link, invited: Partner) -> tuple[Partner, list[IssuedKeyView]]:
+    """The partner is onboarded, and holds a key for each environment."""
+    integration = await work.load(INTEGRATION, this.integration_id)
+    ids = [work.new_id("key") for _ in integration.terms.environments]
+    work.append(LINK, this.id, link.decide(this, link.RedeemLink(ids), work.now))
+    redeemed = work.newest(this.id)
+    joins = partner.decide(invited, partner.OnboardPartner(this.id, ids))
+    onboarded = work.append(PARTNER, invited.id, joins, because=redeemed)
+    return onboarded, await _issue_keys(work, integration, invited, ids, because=redeemed)
+
+
+def _enter(work: Work, this: Link, onboarded: Partner) -> tuple[Partner, list[IssuedKeyView]]:
+    """The partner is what it was, and no keys are issued."""
+    work.append(LINK, this.id, link.decide(this, link.RedeemLink([]), work.now))
+    return onboarded, []
+
+
+async def _issue_keys(
+    work: Work, integration: Integration, invited: Partner, ids: list[str], *, because: str | None
+) -> list[IssuedKeyView]:
     """One service key for each environment that the integration grants, under its rule."""
     return [
         await issue_key(
             work,
             key.IssueKey(
-                key_id=work.new_id("key"),
+                key_id=key_id,
                 workspace_id=invited.workspace_id,
                 kind="service",
                 document=Document(
@@ -148,8 +174,9 @@ async def _issue_keys(work: Work, integration: Integration, invited: Partner) ->
                 environment=environment,
                 upkeep=offer.policy.upkeep(work.now),
             ),
+            because=because,
         )
-        for environment, offer in integration.terms.environments.items()
+        for key_id, (environment, offer) in zip(ids, integration.terms.environments.items(), strict=True)
     ]
 
 

@@ -13,7 +13,7 @@ async def keep_owners(work: Work, before: Key | None, after: Key) -> None:
         return
     this = await work.load(WORKSPACE, after.workspace_id)
     command = workspace.AddOwner(after.id) if now else workspace.RemoveOwner(after.id)
-    work.append(WORKSPACE, this.id, workspace.decide(this, command))
+    work.append(WORKSPACE, this.id, workspace.decide(this, command), because=work.newest(after.id))
 
 
 def _counts(key: Key, work: Work) -> bool:

@@ -1,45 +1,145 @@
-"""A partner's own view of itself, through the session that its redemption opened."""
+"""A partner's own view of itself, through the session that a redemption opened."""
 
-from keyfold.app.ports import Clock, Journal
-from keyfold.app.vault import Vault
+from datetime import datetime
+from typing import NamedTuple
+
+from keyfold.app.access import Caller
+from keyfold.app.ports import Clock
 from keyfold.app.views import KeyView, PartnerView, View
-from keyfold.domain.aggregates import KEY, PARTNER, SESSION
+from keyfold.app.work import Answer, Cause, Office, Work
+from keyfold.domain import session
+from keyfold.domain.aggregates import INTEGRATION, KEY, PARTNER, SESSION
+from keyfold.domain.integration import Integration
+from keyfold.domain.key_state import Key
 from keyfold.domain.partner import Partner
-from keyfold.domain.refusals import Unauthenticated
+from keyfold.domain.permissions import PORTAL, Conditions, Environment, Permission
+from keyfold.domain.refusals import NotFound, Unauthenticated
 from keyfold.domain.session import Session
 from keyfold.domain.tokens import parse_token
 
 
+class PresentationView(View, frozen=True, kw_only=True):
+    """How the integration shows itself. `color` is `#rrggbb`, `icon` an https address or a data URL."""
+
+    id: str
+    name: str
+    description: str
+    color: str
+    icon: str | None
+
+    @classmethod
+    def of(cls, integration: Integration) -> "PresentationView":
+        shown = integration.terms.presentation
+        return cls(
+            id=integration.id,
+            name=integration.terms.name,
+            description=shown.description,
+            color=shown.color,
+            icon=shown.icon,
+        )
+
+
+class SessionView(View, frozen=True, kw_only=True):
+    id: str
+    status: str
+    opened_at: datetime
+    expires_at: datetime
+
+    @classmethod
+    def of(cls, this: Session) -> "SessionView":
+        return cls(id=this.id, status=this.status, opened_at=this.opened_at, expires_at=this.expires_at)
+
+
 class PortalView(View, frozen=True, kw_only=True):
+    """`environments` are those that the integration offers by now, `capabilities` the permissions of a session."""
+
     partner: PartnerView
     keys: list[KeyView]
+    integration: PresentationView
+    environments: tuple[Environment, ...]
+    nats_url: str
+    session: SessionView
+    capabilities: tuple[Permission, ...]
+
+
+class Home(NamedTuple):
+    """An open session, and the partner whose it is."""
+
+    session: Session
+    partner: Partner
+
+    def caller(self, cause: Cause) -> Caller:
+        """A partner's developer in the portal: its own keys, and never more of them."""
+        return Caller(
+            cause=cause,
+            workspace_id=self.session.workspace_id,
+            conditions=Conditions(integrations=(self.partner.integration_id,), partners=(self.partner.id,)),
+            only_narrows=True,
+            permissions=PORTAL,
+        )
+
+    def demand_key(self, key_id: str) -> None:
+        """Raises `NotFound` for a key that isn't the partner's, exactly as for one that doesn't exist."""
+        if key_id not in self.partner.keys:
+            raise NotFound.of(KEY.word, key_id)
 
 
 class Portal:
-    def __init__(self, *, journal: Journal, vault: Vault, clock: Clock) -> None:
-        self._journal = journal
-        self._vault = vault
-        self._clock = clock
+    """`nats_url` is where the partner's apps connect."""
 
-    async def session(self, text: str) -> tuple[Session, Partner]:
-        """The open session that the token belongs to, and its partner. Raises `Unauthenticated`."""
+    def __init__(self, office: Office, *, nats_url: str) -> None:
+        self._office = office
+        self._journal = office.journal
+        self._clock: Clock = office.clock
+        self._nats_url = nats_url
+
+    async def open(self, text: str) -> Home:
+        """The open session that the token belongs to, and its partner. Raises `Unauthenticated`, `Unavailable`."""
         token = parse_token(text)
         if token is None or token.mark != "kfs":
             raise _no_session()
         digest = await self._journal.digest(token.id)
-        session = (await self._journal.load(SESSION, token.id)).state
-        if not self._vault.matches(token, digest) or session is None or not session.is_open(self._clock()):
+        home = await self.still(token.id)
+        if not self._office.vault.matches(token, digest) or home is None:
             raise _no_session()
-        partner = (await self._journal.load(PARTNER, session.partner_id)).state
-        if partner is None or partner.status == "offboarded":
-            raise _no_session()
-        return session, partner
+        return home
 
-    async def look(self, text: str) -> PortalView:
+    async def still(self, session_id: str) -> Home | None:
+        """The same of a session whose token was seen before; None when it has ended, or its partner has left."""
+        found = (await self._journal.load(SESSION, session_id)).state
+        if found is None or not found.is_open(self._clock()):
+            return None
+        partner = (await self._journal.load(PARTNER, found.partner_id)).state
+        return None if partner is None or partner.status == "offboarded" else Home(found, partner)
+
+    async def look(self, home: Home) -> PortalView:
         """The session's partner and its keys, without their secrets."""
-        (_, partner), now = await self.session(text), self._clock()
-        keys = [(await self._journal.load(KEY, key_id)).state for key_id in partner.keys]
-        return PortalView(partner=PartnerView.of(partner, now), keys=[KeyView.of(key, now) for key in keys if key])
+        now, integration = self._clock(), (await self._journal.load(INTEGRATION, home.partner.integration_id)).state
+        if integration is None:
+            raise NotFound.of(INTEGRATION.word, home.partner.integration_id)
+        return PortalView(
+            partner=PartnerView.of(home.partner, now),
+            keys=[KeyView.of(key, now) for key in await self.keys(home.partner)],
+            integration=PresentationView.of(integration),
+            environments=tuple(integration.terms.environments),
+            nats_url=self._nats_url,
+            session=SessionView.of(home.session),
+            capabilities=tuple(sorted(PORTAL)),
+        )
+
+    async def keys(self, partner: Partner) -> list[Key]:
+        """All that the partner ever had."""
+        found = [(await self._journal.load(KEY, key_id)).state for key_id in partner.keys]
+        return [key for key in found if key is not None]
+
+    async def sign_out(self, cause: Cause, session_id: str) -> Answer[SessionView]:
+        """Ends the session. Doing it again changes nothing."""
+
+        async def command(work: Work) -> SessionView:
+            this = await work.load(SESSION, session_id)
+            return SessionView.of(work.append(SESSION, this.id, session.close(this)))
+
+        return await self._office.carry_out(cause, SessionView, command)
 
 
 def _no_session() -> Unauthenticated:

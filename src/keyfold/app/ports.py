@@ -1,6 +1,6 @@
 """What the application needs of the world outside: a journal that appends and loads, a clock, entropy."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -17,11 +17,13 @@ Entropy = Callable[[int], bytes]
 
 
 class Entry(NamedTuple):
-    """One record to append: `version` is the one that it gets in its stream."""
+    """One record to append: `version` is the one that it gets in its stream. It has no number in its workspace until it
+    is appended."""
 
     stream: str
     version: int
     record: str
+    workspace_id: str
 
 
 class Digest(msgspec.Struct, frozen=True):
@@ -35,21 +37,38 @@ class Digest(msgspec.Struct, frozen=True):
         return f"Digest({self.id})"
 
 
+class DataKey(msgspec.Struct, frozen=True):
+    """What personal data of a subject, a partner or an operator's key, is sealed with: wrapped by what is derived from
+    the pepper of this version. Its `repr` shows only whose it is."""
+
+    subject: str
+    pepper: int
+    wrapped: bytes
+
+    def __repr__(self) -> str:
+        return f"DataKey({self.subject})"
+
+
 class Replay(msgspec.Struct, frozen=True):
-    """An answer kept for a repeated request. `answer` is sealed; `position` is known once it is stored."""
+    """An answer kept for a repeated request. `answer` is sealed; `position` is known once it is stored. It goes when
+    one of `subjects` is erased."""
 
     id: bytes
     fingerprint: bytes
     answer: bytes
     position: int = 0
+    subjects: tuple[str, ...] = ()
 
 
 class Write(msgspec.Struct, frozen=True):
-    """What one command appends: its records and the rows that live or die with them."""
+    """What one command appends: its records and the rows that live or die with them. `erased` are streams that say so
+    in their records: their data keys and the addresses that they were seen at are deleted."""
 
     entries: list[Entry]
     digests: list[Digest] = []
     replay: Replay | None = None
+    data_keys: list[DataKey] = []
+    erased: list[str] = []
 
 
 class Loaded(NamedTuple, Generic[S]):
@@ -93,8 +112,17 @@ class Journal(Protocol):
         have cost as much as an unknown id, so that nobody learns from the time which ids there are."""
         ...
 
+    async def data_keys(self, subjects: Iterable[str]) -> dict[str, DataKey]:
+        """The data keys to seal with, of those that have one. May be one that was deleted a moment ago: what it seals
+        then, nobody can open."""
+        ...
+
     async def replay(self, replay: bytes) -> Replay | None:
         """The answer kept under this id, if there is one."""
+        ...
+
+    async def newest(self, stream: str, types: Sequence[str]) -> str | None:
+        """The id of the newest event of a stream that is of one of these types."""
         ...
 
     async def head(self) -> int:

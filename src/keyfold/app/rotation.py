@@ -38,7 +38,7 @@ class Rotation:
                 await demand_reach(work, caller, this)
             policy = await policy_of(work, this)
             successor_id = work.new_id("key")
-            replaced = await _take_back(work, this)
+            replaced = await _unused_successor(work, this)
             retiring = key.RotateKey(
                 successor_id=successor_id,
                 overlap_seconds=policy.overlap_seconds if overlap.seconds is None else overlap.seconds,
@@ -46,6 +46,10 @@ class Rotation:
                 replaces=replaced.id if replaced else None,
             )
             old = work.append(KEY, key_id, key.decide(this, retiring, work.now))
+            if replaced is not None and not replaced.has_ended(work.now):
+                taken_back = key.RevokeKey("superseded by another rotation before it was used")
+                events = key.decide(replaced, taken_back, work.now)
+                work.append(KEY, replaced.id, events, because=work.newest(key_id))
             await _retire_predecessor(work, this)
             delegates = (*this.delegates, *(replaced.delegates if replaced else ()))
             issued = await issue_in_place(work, this, successor_id, policy, rotated=True, delegates=delegates)
@@ -66,7 +70,8 @@ class Rotation:
             used = work.append(KEY, key_id, first)
             if first and this.predecessor_id is not None:
                 old = await work.load(KEY, this.predecessor_id)
-                work.append(KEY, old.id, key.decide(old, key.BeginRetiring(), work.now))
+                retiring = key.decide(old, key.BeginRetiring(), work.now)
+                work.append(KEY, old.id, retiring, because=work.newest(key_id))
             return KeyView.of(used, work.now)
 
         await self._office.carry_out(cause, KeyView, command)
@@ -77,15 +82,16 @@ async def issue_in_place(
 ) -> IssuedKeyView:
     """A key that stands where this one stands, with the same document and never a later end: its successor, which can
     be used at once and takes over what was delegated, or a key of its own."""
+    because = work.newest(this.id)
     if this.partner_id is not None:
         holder = await work.load(PARTNER, this.partner_id)
-        work.append(PARTNER, holder.id, partner.decide(holder, partner.AddKey(new_id)))
+        work.append(PARTNER, holder.id, partner.decide(holder, partner.AddKey(new_id)), because=because)
     if this.parent_id is not None:
         parent = await work.load(KEY, this.parent_id)
-        work.append(KEY, parent.id, key.decide(parent, key.Delegate(new_id), work.now))
+        work.append(KEY, parent.id, key.decide(parent, key.Delegate(new_id), work.now), because=because)
     live = [each for each in [await work.load(KEY, of) for of in delegates] if not each.has_ended(work.now)]
     for each in live:
-        work.append(KEY, each.id, key.decide(each, key.Adopt(new_id), work.now))
+        work.append(KEY, each.id, key.decide(each, key.Adopt(new_id), work.now), because=because)
     document = msgspec.structs.replace(this.document, not_before=None) if rotated else this.document
     ends = min((each for each in (this.expires_at, policy.expiry(work.now)) if each is not None), default=None)
     new = key.IssueKey(
@@ -103,7 +109,7 @@ async def issue_in_place(
         delegates=tuple(each.id for each in live),
         line_id=this.line,
     )
-    return await issue_key(work, new)
+    return await issue_key(work, new, because=because)
 
 
 async def policy_of(work: Work, this: Key) -> KeyPolicy:
@@ -117,20 +123,18 @@ async def policy_of(work: Work, this: Key) -> KeyPolicy:
     return offers[this.environment].policy
 
 
-async def _take_back(work: Work, this: Key) -> Key | None:
-    """The successor of an earlier rotation as it was, now revoked. None where somebody uses it."""
+async def _unused_successor(work: Work, this: Key) -> Key | None:
+    """The successor of an earlier rotation, to be taken back. None where somebody uses it."""
     if this.succession is None:
         return None
     successor = await work.load(KEY, this.succession.successor_id)
     if successor.first_used_at is not None and not successor.has_ended(work.now):
         return None
-    if not successor.has_ended(work.now):
-        command = key.RevokeKey("superseded by another rotation before it was used")
-        work.append(KEY, successor.id, key.decide(successor, command, work.now))
     return successor
 
 
 async def _retire_predecessor(work: Work, this: Key) -> None:
     if this.predecessor_id is not None:
         before = await work.load(KEY, this.predecessor_id)
-        work.append(KEY, before.id, key.decide(before, key.RetireNow(), work.now))
+        retired = key.decide(before, key.RetireNow(), work.now)
+        work.append(KEY, before.id, retired, because=work.newest(this.id))

@@ -26,7 +26,10 @@ class Schedules:
 
         async def command(work: Work) -> KeyView:
             this = await work.load(KEY, key_id)
-            return KeyView.of(work.append(KEY, key_id, schedule.due(this, work.now)), work.now)
+            for event in schedule.due(this, work.now):
+                because = await self._office.journal.newest(key_id, schedule.SET_BY[type(event)])
+                this = work.append(KEY, key_id, [event], because=because)
+            return KeyView.of(this, work.now)
 
         await self._office.carry_out(self._cause("schedule"), KeyView, command)
 

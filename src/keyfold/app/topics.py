@@ -32,7 +32,8 @@ class Topics:
             events = topic_entry.describe(topic_id, caller.workspace_id, of.id, name, wanted, schema)
             _demand_examples(judge, wanted.examples)
             work.append(INTEGRATION, of.id, integration.add_topic(of, name, topic_id))
-            return TopicView.of(work.append(TOPIC, topic_id, events), work.now)
+            made = work.append(TOPIC, topic_id, events, because=work.newest(of.id))
+            return TopicView.of(made, work.now)
 
         return await self._office.carry_out(caller.cause, TopicView, command)
 
@@ -66,7 +67,8 @@ class Topics:
             this = await _loaded(work, caller, of)
             its = await work.load(INTEGRATION, this.integration_id)
             work.append(INTEGRATION, its.id, integration.remove_topic(its, this.name, of))
-            return TopicView.of(work.append(TOPIC, of, topic_entry.decide(this, WithdrawTopic())), work.now)
+            withdrawn = topic_entry.decide(this, WithdrawTopic())
+            return TopicView.of(work.append(TOPIC, of, withdrawn, because=work.newest(its.id)), work.now)
 
         return await self._office.carry_out(caller.cause, TopicView, command)
 

@@ -1,16 +1,20 @@
 """What is told of a verification, and to whom."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 
 from keyfold.app.access import Caller
+from keyfold.app.attempts import Attempts
 from keyfold.app.limits import TooManyFailures
+from keyfold.app.readings import Readings
 from keyfold.app.verifier import Verdict, Verifier
 from keyfold.app.views import View
+from keyfold.domain.attempt import UNUSABLE, Road
 from keyfold.domain.judgement import Level, Question
 from keyfold.domain.key_events import KeyKind
+from keyfold.domain.key_state import Key
 from keyfold.domain.permissions import Environment
 from keyfold.domain.refusals import Invalid
 from keyfold.domain.rule import Action
@@ -71,15 +75,35 @@ class VerificationView(View, frozen=True, kw_only=True):
 UNKNOWN = VerificationView(valid=False, code="unknown-key")
 
 
-async def verified(verifier: Verifier, by: Caller, asked: VerifyBody, now: datetime) -> VerificationView:
+class Witness(NamedTuple):
+    """Keeps who asked about keys, and which keys that are no good were shown."""
+
+    readings: Readings
+    attempts: Attempts
+    road: Road
+
+    def asked(self, by: Key, address: str | None, at: datetime) -> None:
+        self.readings.note_verification(by, address, at)
+
+    def found(self, verdict: Verdict, address: str | None, at: datetime) -> None:
+        if verdict.code in UNUSABLE and verdict.subject is not None:
+            self.attempts.note(verdict.subject, verdict.code, road=self.road, address=address, at=at)
+
+
+async def verified(
+    verifier: Verifier, by: Caller, asked: VerifyBody, now: datetime, witness: Witness
+) -> VerificationView:
     """The truth, for a caller who may ask. An address that has tried too many unknown keys gets no other answer than
     that; attempts are counted against the question's. Raises `Invalid`, `Unavailable`."""
-    view = await _verified(verifier, by, asked, now)
+    view = await _verified(verifier, by, asked, now, witness)
+    witness.readings.note(by, "verification")
     VERIFICATIONS.labels(view.code).inc()
     return view
 
 
-async def _verified(verifier: Verifier, by: Caller, asked: VerifyBody, now: datetime) -> VerificationView:
+async def _verified(
+    verifier: Verifier, by: Caller, asked: VerifyBody, now: datetime, witness: Witness
+) -> VerificationView:
     question = asked.question()
     try:
         known = await verifier.find(asked.key, asked.address or "")
@@ -87,7 +111,9 @@ async def _verified(verifier: Verifier, by: Caller, asked: VerifyBody, now: date
         return VerificationView(valid=False, code=refused.code, retry_after_seconds=refused.retry_after)
     if known is None or not by.sees(known.subject.key):
         return UNKNOWN
-    return verification(verifier.judge(known, question, now), now)
+    verdict = verifier.judge(known, question, now)
+    witness.found(verdict, question.address, now)
+    return verification(verdict, now)
 
 
 def verification(verdict: Verdict, now: datetime) -> VerificationView:

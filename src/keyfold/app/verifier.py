@@ -111,7 +111,7 @@ class Verifier:
 
     async def truth(self, key_id: str) -> Known | None:
         """What there is to know of an existing key by now, whatever is in memory. Raises `Unavailable`."""
-        return None if await self._journal.digest(key_id) is None else await self._recall(key_id)
+        return await self._recall(key_id)
 
     async def _try(self, token: Token) -> Known | None:
         """At equal cost for all that is unknown."""
@@ -124,21 +124,26 @@ class Verifier:
         """What there is to know of the key by now, kept unless some of it has moved meanwhile."""
         mark = self._memory.mark()
         subject, streams = await load_subject(self._journal.load, key_id)
-        digest = self._journal.remembered_digest(key_id)
-        if subject is None or digest is None:
+        if subject is None:
+            return None
+        digest = self._journal.remembered_digest(key_id) or await self._journal.digest(key_id)
+        if digest is None:
             return None
         known = Known(subject, streams, digest)
         self._memory.keep(known, mark)
         return known
 
-    def judge(self, known: Known, question: Question, now: datetime) -> Verdict:
-        """The verdict on a key that the truth is known of right now. Counts as a use."""
+    def judge(self, known: Known, question: Question, now: datetime, *, is_trial: bool = False) -> Verdict:
+        """The verdict on a key that the truth is known of right now. Counts as a use; a trial, for which nobody has
+        shown the key, against its rate alone."""
         subject = known.subject
         decision, standing = known.decision(question, now), None
         key, code = subject.key, decision.code
         if code == "valid" and subject.rate is not None:
             standing = subject.rate, self._limiter.take(key.id, subject.rate)
             code = "valid" if standing[1].allowed else "rate-limited"
+        if is_trial:
+            return Verdict(code, subject, decision, standing)
         self._usage.note(key.id, code, now, action=question.action, address=question.address)
         if code == "valid" and key.awaits_first_use:
             self._on_first_use(key.id)

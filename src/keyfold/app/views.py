@@ -8,7 +8,7 @@ import msgspec
 from keyfold.domain.integration import Integration, Presentation
 from keyfold.domain.key_events import KeyKind, Suspender
 from keyfold.domain.key_state import ENDED, Key, KeyStatus
-from keyfold.domain.link import Link, LinkStatus
+from keyfold.domain.link import Link, LinkPurpose, LinkStatus
 from keyfold.domain.partner import Partner, PartnerStatus
 from keyfold.domain.permissions import Conditions, Environment, Permission
 from keyfold.domain.policy import KeyPolicy, Offer
@@ -62,13 +62,15 @@ class OfferView(View, frozen=True, kw_only=True):
 
 
 class IntegrationView(View, frozen=True, kw_only=True):
-    """`environments` gives the rule and the key policy for each environment that a partner gets a key for."""
+    """`environments` gives the rule and the key policy for each environment that a partner gets a key for, `origins`
+    the sites that may embed the portal."""
 
     id: str
     name: str
     presentation: Presentation
     environments: dict[Environment, OfferView]
     link_lifetime_seconds: int
+    origins: tuple[str, ...]
 
     @classmethod
     def of(cls, integration: Integration, now: datetime) -> "IntegrationView":
@@ -78,6 +80,7 @@ class IntegrationView(View, frozen=True, kw_only=True):
             presentation=integration.terms.presentation,
             environments={each: OfferView.of(offer) for each, offer in integration.terms.environments.items()},
             link_lifetime_seconds=integration.terms.link_lifetime_seconds,
+            origins=integration.terms.origins,
         )
 
 
@@ -91,6 +94,7 @@ class PartnerView(View, frozen=True, kw_only=True):
     invited_at: datetime
     onboarded_at: datetime | None
     offboarded_at: datetime | None
+    erased_at: datetime | None
 
     @classmethod
     def of(cls, partner: Partner, now: datetime) -> "PartnerView":
@@ -101,6 +105,7 @@ class LinkView(View, frozen=True, kw_only=True):
     id: str
     integration_id: str
     partner_id: str
+    purpose: LinkPurpose
     status: LinkStatus
     issued_at: datetime
     expires_at: datetime
@@ -112,6 +117,7 @@ class LinkView(View, frozen=True, kw_only=True):
             id=link.id,
             integration_id=link.integration_id,
             partner_id=link.partner_id,
+            purpose=link.purpose,
             status=link.status_at(now),
             issued_at=link.issued_at,
             expires_at=link.expires_at,
@@ -176,9 +182,23 @@ class InvitationView(View, frozen=True, kw_only=True):
     expires_at: datetime
 
 
-class PreviewView(View, frozen=True, kw_only=True):
-    """What an integrator sees before redeeming: who invites whom, to what, until when."""
+class FreshLinkView(View, frozen=True, kw_only=True):
+    """`url` holds the token of the link in its fragment, which reaches no server. `withdrawn` are the links that this
+    one replaces."""
 
+    id: str
+    partner_id: str
+    purpose: LinkPurpose
+    url: str
+    expires_at: datetime
+    withdrawn: list[str]
+
+
+class PreviewView(View, frozen=True, kw_only=True):
+    """What an integrator sees before redeeming: who invites whom, to what, until when. A link whose `purpose` is
+    `portal` opens the portal of a partner that has its keys."""
+
+    purpose: LinkPurpose
     partner_id: str
     app_name: str | None
     app_description: str | None
@@ -187,6 +207,9 @@ class PreviewView(View, frozen=True, kw_only=True):
 
 
 class RedemptionView(View, frozen=True, kw_only=True):
+    """`keys` are those that were issued by this very redemption: none by a link whose `purpose` is `portal`."""
+
+    purpose: LinkPurpose
     partner: PartnerView
     keys: list[IssuedKeyView]
     nats_url: str

@@ -32,7 +32,9 @@ class Workspaces:
         async def command(work: Work) -> FoundedView:
             workspace_id, integration_id = work.new_id("ws"), work.new_id("int")
             work.append(WORKSPACE, workspace_id, workspace.create(workspace_id, name))
-            made = work.append(INTEGRATION, integration_id, integration.create(integration_id, workspace_id, wanted))
+            founded = work.newest(workspace_id)
+            created = integration.create(integration_id, workspace_id, wanted)
+            made = work.append(INTEGRATION, integration_id, created, because=founded)
             owner = IssueKey(
                 key_id=work.new_id("key"),
                 workspace_id=workspace_id,
@@ -49,8 +51,8 @@ class Workspaces:
             return FoundedView(
                 workspace_id=workspace_id,
                 integration=IntegrationView.of(made, work.now),
-                account_key=await issue_key(work, owner),
-                integration_key=await issue_key(work, inviter),
+                account_key=await issue_key(work, owner, because=founded),
+                integration_key=await issue_key(work, inviter, because=founded),
             )
 
         return await self._office.carry_out(cause, FoundedView, command)

@@ -54,6 +54,17 @@ class EventStreams:
             raise _unavailable() from outage
         return name
 
+    async def last(self, workspace_id: str, environment: str) -> int:
+        """The last sequence of the stream. Raises `Unavailable`."""
+        stream = await self.ensure(workspace_id, environment)
+        try:
+            return (await self._context().stream_info(stream)).state.last_seq
+        except NotFoundError:  # somebody has wiped it just now
+            self.forget(stream)
+            return 0
+        except OUTAGE as outage:
+            raise _unavailable() from outage
+
     def forget(self, stream: str) -> None:
         """It isn't there any more, as somebody has noticed."""
         self._seen.pop(stream, None)

@@ -83,13 +83,7 @@ class Following:
 
     async def last(self, key: Key) -> int:
         """The last sequence of the key's stream. Raises `Unavailable`."""
-        stream = await self._streams.ensure(key.workspace_id, str(key.environment))
-        async with answering():
-            try:
-                return (await self._bus.jetstream().stream_info(stream)).state.last_seq
-            except NotFoundError:
-                self._streams.forget(stream)
-                return 0
+        return await self._streams.last(key.workspace_id, str(key.environment))
 
     async def events(self, known: Known, topics: tuple[str, ...], start: Start, *, address: str) -> AsyncIterator[Met]:
         """All that the key may see of these topics, in order, each once, over every reconnection to NATS.

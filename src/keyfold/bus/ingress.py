@@ -92,13 +92,12 @@ class NatsIngress:
         return Sender(info.user, info.host)
 
     async def _respond(self, message: Msg, sender: Sender) -> None:
-        request_id = self._new_id("req")
         try:
-            published = await self._publish(message, sender)
-            answer = _acknowledgement(published)
+            answer = _acknowledgement(await self._publish(message, sender))
         except Refusal as refusal:
-            answer = _error(refusal, request_id)
+            answer = _error(refusal, self._new_id("req"))
         except Exception as error:  # whatever it was, whoever sends gets an answer
+            request_id = self._new_id("req")
             log.exception("ingress.failed", request_id=request_id, error=type(error).__name__)
             answer = _error(_Broken(f"The failure was logged under {request_id}."), request_id)
         if message.reply:
@@ -115,7 +114,7 @@ class NatsIngress:
             except Refusal as refusal:
                 self._ingress.refused(known, refusal)
                 raise
-            ready = await self._ingress.prepare(known, draft, topic=topic, address=sender.address)
+            ready = await self._ingress.prepare(known, draft, topic=topic, address=sender.address, road="nats")
             storing = asyncio.create_task(_stored(ready))  # these begin in the order of their making
         return await storing
 

@@ -22,6 +22,9 @@ def probe(process: str) -> str:
     return f"keyfold.probe.{process}"
 
 
+CHECKPOINT = "log.checkpoint"
+"""Core NATS: each checkpoint of the log as it is signed, a signed note. Gateways hear it too."""
+
 USAGE = "USAGE"
 """The stream of how keys are used for events, on its way from the APIs to Postgres."""
 

@@ -37,11 +37,11 @@ LOGINS: dict[str, tuple[str, dict[str, Any]]] = {
     "worker": (
         "CORE",
         {
-            "pub": {"allow": ["keyfold.>", "lc.>", "usage.>", "$JS.API.>", "$JS.ACK.>"]},
+            "pub": {"allow": ["keyfold.>", "lc.>", "log.checkpoint", "usage.>", "$JS.API.>", "$JS.ACK.>"]},
             "sub": {"allow": ["keyfold.>", "_INBOX.>"]},
         },
     ),
-    "gateway": ("GATEWAY", {"pub": {"allow": ["keyfold.verify"]}, "sub": {"allow": ["_INBOX.>"]}}),
+    "gateway": ("GATEWAY", {"pub": {"allow": ["keyfold.verify"]}, "sub": {"allow": ["log.checkpoint", "_INBOX.>"]}}),
     "callout": ("AUTH", {"pub": {"allow": []}, "sub": {"allow": ["$SYS.REQ.USER.AUTH"]}, **_CALLED}),
     "accounts": (
         "SYS",
@@ -178,13 +178,15 @@ def _claims(root: Root, generations: Sequence[Generation], name: str) -> dict[st
         case "GATEWAY":
             core = root.accounts["CORE"].public
             verify = {"name": "verify", "subject": "keyfold.verify", "account": core, "type": "service"}
-            return account_claims({}, imports=[verify])
+            checkpoints = {"name": "checkpoints", "subject": "log.checkpoint", "account": core, "type": "stream"}
+            return account_claims({}, imports=[verify, checkpoints])
         case _:
             return account_claims({})
 
 
 _EXPORTS = [
     {"name": "verify", "subject": "keyfold.verify", "type": "service"},
+    {"name": "checkpoints", "subject": "log.checkpoint", "type": "stream"},
     # the second token, and with it whose event it is, is the importing account's: the server sees to that
     {"name": "publish", "subject": "in.*.>", "type": "service", "account_token_position": 2},
     {"name": "next", "subject": "$JS.API.CONSUMER.MSG.NEXT.*.*", "type": "service", "response_type": "Stream"},

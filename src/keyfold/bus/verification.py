@@ -11,7 +11,7 @@ from nats.aio.msg import Msg
 from keyfold.app.admission import admit
 from keyfold.app.limits import Limiter
 from keyfold.app.ports import Clock
-from keyfold.app.verdicts import VerificationView, VerifyBody, verified
+from keyfold.app.verdicts import VerificationView, VerifyBody, Witness, verified
 from keyfold.app.verifier import Verifier
 from keyfold.app.work import Cause
 from keyfold.bus.connection import Bus
@@ -45,13 +45,21 @@ class VerificationResponder:
     `Authorization`. Where a request came from isn't known here, so a key that is bound to networks can't ask."""
 
     def __init__(
-        self, bus: Bus, *, verifier: Verifier, limiter: Limiter, clock: Clock, new_id: Callable[[str], str]
+        self,
+        bus: Bus,
+        *,
+        verifier: Verifier,
+        limiter: Limiter,
+        clock: Clock,
+        new_id: Callable[[str], str],
+        witness: Witness,
     ) -> None:
         self._bus = bus
         self._verifier = verifier
         self._limiter = limiter
         self._clock = clock
         self._new_id = new_id
+        self._witness = witness
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -96,7 +104,7 @@ class VerificationResponder:
         by = admission.caller(Cause(Actor(kind="key", id=admission.subject.key.id), request_id))
         if "keys:verify" not in by.permissions:
             raise Forbidden.lacking("keys:verify")
-        return await verified(self._verifier, by, _decode(message.data), self._clock())
+        return await verified(self._verifier, by, _decode(message.data), self._clock(), self._witness)
 
     async def _reply(self, message: Msg, answer: VerificationView | Problem) -> None:
         # not by `Msg.respond`, which sends the request's headers back, and the key with them

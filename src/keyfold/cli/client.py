@@ -1,5 +1,6 @@
 """Keyfold over HTTP, for commands: JSON in, the answer's data out, and every refusal as one line."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -30,6 +31,7 @@ class Client:
 
     def __init__(self, url: str, key: str) -> None:
         self.url = url
+        self.key = key
         headers = {"Authorization": f"Bearer {key}"}
         with self._reaching():
             # without TLS there are no certificates to read, which takes longer than most commands
@@ -84,6 +86,38 @@ class Client:
             for line in response.iter_lines():
                 if line:
                     yield msgspec.json.decode(line)
+
+    @contextmanager
+    def download(self, path: str, **params: object) -> Iterator[tuple[int, Iterator[bytes]]]:
+        """The position up to which an answer goes, and its body as it comes."""
+        with self._reaching(), self._http.stream("GET", path, params=_given(params)) as response:
+            if response.is_error:
+                response.read()
+                _checked(response)
+            try:
+                yield int(response.headers["Keyfold-Position"]), response.iter_bytes()
+            except httpx.RemoteProtocolError as error:
+                raise click.ClickException("It was cut off. What is whole is kept: run it again to go on.") from error
+
+    def follow(self, path: str, after: int | None, **params: object) -> Iterator[Any]:
+        """What a stream of server-sent events tells, behind a position or from now on, again and again after breaks."""
+        while True:
+            try:
+                for each in self._told(path, _given({**params, "after": after})):
+                    after = each["position"]
+                    yield each
+            except httpx.TransportError:
+                pass
+            time.sleep(1)
+
+    def _told(self, path: str, params: dict[str, Any]) -> Iterator[Any]:
+        with self._http.stream("GET", path, params=params) as response:
+            if response.is_error:
+                response.read()
+                _checked(response)
+            for line in response.iter_lines():
+                if line.startswith("data: "):
+                    yield msgspec.json.decode(line[6:])
 
     def _answer(self, method: str, path: str, **more: Any) -> Any:
         with self._reaching():

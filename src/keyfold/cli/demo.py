@@ -14,7 +14,7 @@ from rich.console import Console
 from keyfold.app.keys import NewKey
 from keyfold.cli.bootstrap import first_workspace
 from keyfold.cli.operator import operating, operator
-from keyfold.cli.system import System, data_option, find_system
+from keyfold.cli.system import System, data_option, find_system, opener_of
 from keyfold.domain.refusals import Refusal
 from keyfold.store.projections import PROJECTIONS
 from keyfold.store.projections.rebuild import rebuild, verify
@@ -184,11 +184,11 @@ class Journey:
 
 
 async def _rebuild(system: System) -> None:
-    url = system.worker.database_url
+    url, opener = system.worker.database_url, opener_of(system.worker)
     for projection in PROJECTIONS.values():
         with console.status(f"rebuilding {projection.name}"):
-            position = await rebuild(url, projection, lambda done, of: None)
-            compared = await verify(url, projection, lambda done, of: None)
+            position = await rebuild(url, projection, opener, lambda done, of: None)
+            compared = await verify(url, projection, opener, lambda done, of: None)
         _hold(not compared.differences, f"the projection {projection.name} differs: {compared.differences}")
         _done(f"projection {projection.name} rebuilt", f"to position {position:,}, and equal in {compared.rows:,} rows")
 

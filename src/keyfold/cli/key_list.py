@@ -10,15 +10,19 @@ from keyfold.cli.client import Client
 from keyfold.cli.key_filters import LISTED, asked, filters
 from keyfold.cli.output import Output, exact, printable, relative, shown, status, when
 from keyfold.cli.remote import remote
-from keyfold.cli.values import KEY_ID
+from keyfold.cli.values import AS_OF, KEY_ID
 
 PATH = "/api/v1/keys"
+as_of_option = click.option(
+    "--as-of", "asOf", type=AS_OF, help="As it was: -2h, 2026-11-21T08:00:00Z, or a position of the log."
+)
 
 
 @click.command(name="list")
 @filters(LISTED)
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many at the most.")
 @click.option("--all", "everything", is_flag=True, help="Every one, however many.")
+@as_of_option
 @remote
 def list_keys(client: Client, out: Output, limit: int, everything: bool, **wanted: Any) -> None:
     """List keys, newest first."""
@@ -54,10 +58,11 @@ def table(out: Output, views: list[dict[str, Any]]) -> None:
 
 @click.command()
 @click.argument("key", type=KEY_ID)
+@as_of_option
 @remote
-def show(client: Client, out: Output, key: str) -> None:
+def show(client: Client, out: Output, key: str, **asked: Any) -> None:
     """Show one key; `self` is the one that asks."""
-    view = client.get(f"{PATH}/{key}")
+    view = client.get(f"{PATH}/{key}", **asked)
     if out.as_json:
         out.data(view)
     else:

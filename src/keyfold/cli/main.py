@@ -18,6 +18,9 @@ COMMANDS = {
     "projections": ("keyfold.cli.projections:projections", "Look at, rebuild and verify the projections."),
     "workspaces": ("keyfold.cli.workspaces:workspaces", "Found workspaces."),
     "keys": ("keyfold.cli.keys:keys", "Look after access keys."),
+    "erase": ("keyfold.cli.erase:erase", "Erase what is personal about somebody."),
+    "replay": ("keyfold.cli.replay:replay", "Replay the log into fresh projections, and compare."),
+    "audit": ("keyfold.cli.audit:audit", "Look into what happened, and prove it."),
 }
 
 

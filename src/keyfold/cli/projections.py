@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from keyfold.cli.system import data_option, find_system
+from keyfold.cli.system import data_option, find_system, opener_of
+from keyfold.settings import Settings
 from keyfold.store.postgres import Postgres
 from keyfold.store.projections import PROJECTIONS
 from keyfold.store.projections import rebuild as rebuilding
@@ -46,10 +47,8 @@ def status(data: Path | None) -> None:
 @data_option
 def rebuild(name: str | None, data: Path | None) -> None:
     """Make one projection, or all, again from the log, and swap it in. Nothing has to stop."""
-    url = find_system(data).worker.database_url
-    for projection in _chosen(name):
-        position = _with_progress(f"rebuilding {projection.name}", partial(rebuilding.rebuild, url, projection))
-        click.echo(f"{projection.name}: rebuilt up to position {position:,}")
+    for this, position in rebuilding_of(find_system(data).worker, name):
+        click.echo(f"{this}: rebuilt up to position {position:,}")
 
 
 @projections.command()
@@ -60,16 +59,29 @@ def verify(name: str | None, data: Path | None) -> None:
 
     Exits with 1 when they differ.
     """
-    url = find_system(data).worker.database_url
+    raise SystemExit(differs(find_system(data).worker, name))
+
+
+def differs(settings: Settings, name: str | None = None) -> bool:
+    """Makes one projection, or all, again and says how they compare with the live ones; whether any differs."""
+    url, opener = settings.database_url, opener_of(settings)
     different = False
     for projection in _chosen(name):
-        found = _with_progress(f"verifying {projection.name}", partial(rebuilding.verify, url, projection))
+        found = _with_progress(f"verifying {projection.name}", partial(rebuilding.verify, url, projection, opener))
         verdict = "differs" if found.differences else "equal"
         click.echo(f"{projection.name}: {verdict} at position {found.position:,} ({found.rows:,} rows)")
         for difference in found.differences:
             click.echo(f"  {difference.table}, only in the {difference.side} table: {difference.row}")
         different = different or bool(found.differences)
-    raise SystemExit(different)
+    return different
+
+
+def rebuilding_of(settings: Settings, name: str | None = None) -> Iterator[tuple[str, int]]:
+    """Rebuilds one projection, or all, under the worker's login. Gives names and positions. Raises `ClickException`."""
+    url, opener = settings.database_url, opener_of(settings)
+    for projection in _chosen(name):
+        position = _with_progress(f"rebuilding {projection.name}", partial(rebuilding.rebuild, url, projection, opener))
+        yield projection.name, position
 
 
 def _chosen(name: str | None) -> list[Projection]:

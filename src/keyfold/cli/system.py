@@ -6,7 +6,9 @@ from pathlib import Path
 import click
 import msgspec
 
+from keyfold.app.sealing import Sealing
 from keyfold.settings import Settings, read_settings
+from keyfold.store.data_keys import Opener
 
 data_option = click.option(
     "--data",
@@ -21,6 +23,11 @@ class System(msgspec.Struct, frozen=True):
     url: str
     api: Settings
     worker: Settings
+
+
+def opener_of(settings: Settings) -> Opener:
+    """Opens what is personal in records, with the peppers that the settings have."""
+    return Opener(Sealing(settings.peppers, os.urandom))
 
 
 def find_system(data: Path | None) -> System:

@@ -50,6 +50,17 @@ class Moment(click.ParamType[datetime]):
         return moment
 
 
+class AsOf(click.ParamType[str]):
+    """A moment that lies behind, or a position of the log, as the API takes it."""
+
+    name = "moment"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value.isascii() and value.isdecimal():
+            return str(value)
+        return rfc3339(MOMENT.convert(value, param, ctx))
+
+
 class KeyId(click.ParamType[str]):
     """An id, or `self`. A secret is refused and never repeated: by now it is in the shell's history."""
 
@@ -84,6 +95,7 @@ class JsonFile(click.File):
 
 DURATION = Duration()
 MOMENT = Moment()
+AS_OF = AsOf()
 KEY_ID = KeyId()
 JSON_FILE = JsonFile()
 

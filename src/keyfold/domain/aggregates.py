@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar, get_args
 
 import msgspec
 
-from keyfold.domain import attempt, integration, key, link, partner, role, session, topic_entry, workspace
+from keyfold.domain import attempt, integration, key, link, partner, reading, role, session, topic_entry, workspace
 from keyfold.domain.key_events import AnyKeyEvent
 from keyfold.domain.key_state import Key
 from keyfold.domain.record import Event, Record
@@ -41,10 +41,13 @@ KEY = Aggregate("key", "key", Key, AnyKeyEvent, key.evolve)
 ROLE = Aggregate("role", "rol", role.CustomRole, role.RoleEvent, role.evolve)
 TOPIC = Aggregate("topic", "top", topic_entry.Topic, topic_entry.TopicEvent, topic_entry.evolve)
 ATTEMPT = Aggregate("attempt", "att", attempt.Attempt, attempt.AccessRefused, attempt.evolve)
-SESSION = Aggregate("session", "pse", session.Session, session.SessionOpened, session.evolve)
+READING = Aggregate("reading", "rea", reading.Reading, reading.AuditRead, reading.read)
+EXPORT = Aggregate("export", "exp", reading.Export, reading.ExportEvent, reading.export)
+SESSION = Aggregate("session", "pse", session.Session, session.SessionEvent, session.evolve)
 
 AGGREGATES: dict[str, Aggregate[Any]] = {
-    each.prefix: each for each in (WORKSPACE, INTEGRATION, PARTNER, LINK, KEY, ROLE, TOPIC, SESSION, ATTEMPT)
+    each.prefix: each
+    for each in (WORKSPACE, INTEGRATION, PARTNER, LINK, KEY, ROLE, TOPIC, SESSION, ATTEMPT, READING, EXPORT)
 }
 EVENT_TYPES: dict[str, type[Event]] = {event.type: event for each in AGGREGATES.values() for event in each.events}
 _decoders = {name: msgspec.json.Decoder(event) for name, event in EVENT_TYPES.items()}

@@ -11,14 +11,17 @@ import msgspec
 
 from keyfold.domain.record import Event
 
-Road = Literal["nats"]
-"""Where an answer can't say why. Over HTTP everybody is told."""
+Road = Literal["nats", "http"]
+UNUSABLE = frozenset({"suspended", "expired", "retired", "revoked", "compromised", "network-not-allowed"})
+"""Codes of a verification that are worth an attempt: the key is no good, or not there. What it may do with events is
+asked all the time."""
 
 
 class AccessRefused(Event, frozen=True, kw_only=True):
     """`count` attempts with this key, refused for one reason from `since` to `until`; `address` is the last one's."""
 
     type = "access.refused.v1"
+    personal = ("address",)
 
     attempt_id: str
     key_id: str

@@ -7,6 +7,7 @@ import msgspec
 
 from keyfold.domain.ceilings import rule_faults
 from keyfold.domain.limits import DESCRIPTION_LENGTH, NAME_LENGTH, Fault, text_faults
+from keyfold.domain.origins import origin_faults
 from keyfold.domain.permissions import ENVIRONMENTS, Environment
 from keyfold.domain.policy import Offer, policy_faults
 from keyfold.domain.record import Event, encode
@@ -34,12 +35,16 @@ def _every_environment() -> dict[Environment, Offer]:
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """All that can be asked for and changed. Without `environments` a partner gets a key for each, for every topic."""
+    """All that can be asked for and changed. Without `environments` a partner gets a key for each, for every topic.
+
+    Pages of the `origins` may embed the portal.
+    """
 
     name: str
     presentation: Presentation = Presentation()
     environments: dict[Environment, Offer] = msgspec.field(default_factory=_every_environment)
     link_lifetime_seconds: int = int(LINK_LIFETIME.total_seconds())
+    origins: tuple[str, ...] = ()
 
 
 class IntegrationCreated(Event, frozen=True, kw_only=True):
@@ -53,6 +58,7 @@ class IntegrationCreated(Event, frozen=True, kw_only=True):
     rules: dict[Environment, Offer]
     link_lifetime_seconds: int
     key_lifetime_seconds: int | None = None
+    origins: tuple[str, ...] = ()
 
 
 class IntegrationChanged(Event, frozen=True, kw_only=True):
@@ -72,6 +78,7 @@ class TermsChange(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
     presentation: Presentation | msgspec.UnsetType = msgspec.UNSET
     environments: dict[Environment, Offer] | msgspec.UnsetType = msgspec.UNSET
     link_lifetime_seconds: int | msgspec.UnsetType = msgspec.UNSET
+    origins: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class IntegrationTopicAdded(Event, frozen=True, kw_only=True):
@@ -128,6 +135,7 @@ def create(integration_id: str, workspace_id: str, wanted: Terms) -> list[Integr
             presentation=wanted.presentation,
             rules=wanted.environments,
             link_lifetime_seconds=wanted.link_lifetime_seconds,
+            origins=wanted.origins,
         )
     ]
 
@@ -177,6 +185,7 @@ def _demand_sound(wanted: Terms) -> None:
     wrong: list[Fault] = [
         *text_faults("/name", wanted.name, most=NAME_LENGTH),
         *text_faults("/description", wanted.presentation.description, most=DESCRIPTION_LENGTH, lines=True),
+        *origin_faults("/origins", wanted.origins),
     ]
     for environment, offer in wanted.environments.items():
         if offer == _USUAL:  # nothing to look at, and most often that is so
@@ -199,6 +208,7 @@ def evolve(state: Integration | None, event: IntegrationEvent, at: datetime) -> 
                 presentation=event.presentation,
                 environments=_with_lifetime(event.rules, event.key_lifetime_seconds),
                 link_lifetime_seconds=event.link_lifetime_seconds,
+                origins=event.origins,
             )
             return Integration(id=event.integration_id, workspace_id=event.workspace_id, terms=terms)
         case _ if state is None:

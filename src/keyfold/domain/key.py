@@ -14,6 +14,7 @@ from keyfold.domain.key_events import (
     KeyChanged,
     KeyCompromised,
     KeyDelegated,
+    KeyErased,
     KeyFirstUsed,
     KeyIssued,
     KeyKind,
@@ -138,6 +139,12 @@ class RevokeKey(msgspec.Struct, frozen=True):
     reason: str
 
 
+class EraseKey(msgspec.Struct, frozen=True):
+    """Revokes it as well."""
+
+    reason: str
+
+
 class ReportCompromised(msgspec.Struct, frozen=True):
     reason: str
 
@@ -154,6 +161,7 @@ KeyCommand = (
     | Adopt
     | RevokeKey
     | ReportCompromised
+    | EraseKey
 )
 
 
@@ -192,6 +200,9 @@ def decide(key: Key, command: KeyCommand, now: datetime) -> list[AnyKeyEvent]:  
             return [] if key.status in ("revoked", "compromised") else [KeyRevoked(reason=reason, **this)]
         case ReportCompromised(reason=reason):
             return [] if key.status == "compromised" else [KeyCompromised(reason=reason, **this)]
+        case EraseKey(reason=reason):
+            ended = [] if key.has_ended(now) else [KeyRevoked(reason=reason, **this)]
+            return [] if key.erased_at else [*ended, KeyErased(reason=reason, **this)]
         case NoteFirstUse():
             return [KeyFirstUsed(**this)] if key.awaits_first_use and not key.has_ended(now) else []
         case BeginRetiring():

@@ -60,9 +60,10 @@ class KeyIssued(KeyEvent, frozen=True, kw_only=True):
     """
 
     type = "key.issued.v1"
+    personal = ("name", "purpose")
 
     kind: KeyKind
-    name: str
+    name: str = ""
     purpose: str | None = None
     tags: tuple[str, ...] = ()
     role: str | None = None
@@ -84,6 +85,7 @@ class KeyChanged(KeyEvent, frozen=True, kw_only=True):
     """The fields of the document that changed, before and after."""
 
     type = "key.changed.v1"
+    personal = ("before.name", "before.purpose", "after.name", "after.purpose")
 
     before: DocumentChange
     after: DocumentChange
@@ -185,6 +187,14 @@ class KeyCompromised(KeyEvent, frozen=True, kw_only=True):
     reason: str
 
 
+class KeyErased(KeyEvent, frozen=True, kw_only=True):
+    """What was personal about it is gone for good: the operator's who held it, or with the partner it belonged to."""
+
+    type = "key.erased.v1"
+
+    reason: str
+
+
 AnyKeyEvent = (
     KeyIssued
     | KeyChanged
@@ -201,4 +211,5 @@ AnyKeyEvent = (
     | KeyExpired
     | KeyRevoked
     | KeyCompromised
+    | KeyErased
 )

@@ -13,6 +13,7 @@ from keyfold.domain.key_events import (
     KeyChanged,
     KeyCompromised,
     KeyDelegated,
+    KeyErased,
     KeyExpired,
     KeyExpiring,
     KeyFirstUsed,
@@ -70,6 +71,12 @@ class Key(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     suspender: Suspender | None = None
     announced: tuple[str, ...] = ()
     line_id: str | None = None
+    erased_at: datetime | None = None
+
+    @property
+    def subject(self) -> str:
+        """Under whose data key lies what is personal about it: its partner's, or its own as an operator's."""
+        return self.partner_id or self.id
 
     @property
     def line(self) -> str:
@@ -174,6 +181,8 @@ def _changes(state: Key, event: AnyKeyEvent, at: datetime) -> dict[str, Any]:  #
             return {"status": "revoked", "since": at, "reason": event.reason}
         case KeyCompromised():
             return {"status": "compromised", "since": at, "reason": event.reason}
+        case KeyErased():
+            return {"document": _replace(state.document, name="", purpose=None), "erased_at": at}
         case _:
             assert_never(event)
 

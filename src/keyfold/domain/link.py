@@ -1,4 +1,5 @@
-"""The onboarding link: a one-time secret that turns an invited partner into an onboarded one."""
+"""The link: a one-time secret that turns an invited partner into an onboarded one, or lets one that is onboarded back
+into its portal."""
 
 from datetime import datetime
 from typing import Literal, assert_never
@@ -9,6 +10,8 @@ from keyfold.domain.record import Event
 from keyfold.domain.refusals import Refusal
 
 LinkStatus = Literal["open", "redeemed", "withdrawn", "expired"]
+LinkPurpose = Literal["onboarding", "portal"]
+"""What a link opens: the partner's keys and its portal, or its portal alone."""
 
 
 class LinkIssued(Event, frozen=True, kw_only=True):
@@ -18,6 +21,7 @@ class LinkIssued(Event, frozen=True, kw_only=True):
     integration_id: str
     partner_id: str
     expires_at: datetime
+    purpose: LinkPurpose = "onboarding"
 
 
 class LinkRedeemed(Event, frozen=True, kw_only=True):
@@ -50,6 +54,7 @@ class Link(msgspec.Struct, frozen=True, rename="camel"):
     partner_id: str
     issued_at: datetime
     expires_at: datetime
+    purpose: LinkPurpose = "onboarding"
     status: LinkStatus = "open"
     ended_at: datetime | None = None
 
@@ -69,6 +74,10 @@ class LinkGone(Refusal):
     code, status, title = "link-withdrawn", 410, "The link was withdrawn"
 
 
+class TooManyLinks(Refusal):
+    code, status, title = "too-many-links", 409, "The partner has as many open links as it may"
+
+
 class LinkUnknown(Refusal):
     code, status, title = "link-unknown", 404, "There is no such link"
 
@@ -79,6 +88,7 @@ class IssueLink(msgspec.Struct, frozen=True, kw_only=True):
     integration_id: str
     partner_id: str
     expires_at: datetime
+    purpose: LinkPurpose = "onboarding"
 
 
 class RedeemLink(msgspec.Struct, frozen=True):
@@ -97,6 +107,7 @@ def issue(command: IssueLink) -> list[LinkEvent]:
             integration_id=command.integration_id,
             partner_id=command.partner_id,
             expires_at=command.expires_at,
+            purpose=command.purpose,
         )
     ]
 
@@ -144,6 +155,7 @@ def evolve(state: Link | None, event: LinkEvent, at: datetime) -> Link:
                 partner_id=event.partner_id,
                 issued_at=at,
                 expires_at=event.expires_at,
+                purpose=event.purpose,
             )
         case _ if state is None:
             raise ValueError(f"{event.type} before the link was issued")

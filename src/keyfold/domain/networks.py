@@ -40,7 +40,7 @@ def includes(networks: tuple[str, ...], address: str) -> bool:
 
     Raises `ValueError` for what is no network.
     """
-    this, those = _address(address), _collapsed(networks)
+    this, those = host(address), _collapsed(networks)
     return this is not None and any(this in each for each in those)
 
 
@@ -54,12 +54,21 @@ def within(network: str, ceilings: tuple[str, ...]) -> bool:
     return any(this.network_address in each and this.prefixlen >= each.prefixlen for each in _collapsed(ceilings))
 
 
+def bounds(text: str) -> tuple[Address, Address]:
+    """The first and the last address of a network; of an address, itself. Raises `ValueError` for what is neither."""
+    this = None if "/" in text else host(text)
+    if this is not None:
+        return this, this
+    network = _network(text)
+    return network.network_address, network.broadcast_address
+
+
 def address_group(address: str) -> str:
     """What counts as one address for limits: an IPv4 address, or the /64 of an IPv6 one, which a single host may have.
 
     Whatever can't be read is together one, `unknown`.
     """
-    match _address(address):
+    match host(address):
         case IPv4Address() as this:
             return str(this)
         case IPv6Address() as this:
@@ -68,12 +77,16 @@ def address_group(address: str) -> str:
             return UNKNOWN
 
 
-def _address(text: str) -> Address | None:
+@lru_cache(maxsize=4096)
+def host(text: str) -> Address | None:
+    """The address in a text; None for a text that is none."""
     try:
         this = ip_address(text)
     except ValueError:
         return None
-    return (this.ipv4_mapped or this) if isinstance(this, IPv6Address) else this
+    if isinstance(this, IPv6Address):
+        return this.ipv4_mapped or IPv6Address(int(this))
+    return this
 
 
 @lru_cache(maxsize=4096)

@@ -26,8 +26,10 @@ Permission = Literal[
     "keys:rotate",
     "keys:suspend",
     "keys:verify",
+    "links:issue",
     "links:read",
     "links:withdraw",
+    "partners:erase",
     "partners:invite",
     "partners:offboard",
     "partners:read",
@@ -51,11 +53,12 @@ ROLES: dict[BuiltInRole, frozenset[Permission]] = {
     "viewer": _READ,
 }
 INTEGRATION_KEY: frozenset[Permission] = frozenset(
-    {"integrations:read", "links:read", "links:withdraw", "partners:invite", "partners:read"}
+    {"integrations:read", "links:issue", "links:read", "links:withdraw", "partners:invite", "partners:read"}
 )
 """What an integration key may do, all of it within its one integration."""
-PORTAL: frozenset[Permission] = _KEYS - {"keys:issue", "keys:verify"}
-"""What a portal session may do, with its own partner's keys alone, and never more than they may already."""
+PORTAL: frozenset[Permission] = (_KEYS - {"keys:issue", "keys:verify"}) | {"links:issue"}
+"""What a portal session may do, with its own partner's keys alone, and never more than they may already; and let a
+colleague in."""
 
 _MOST = 200
 

@@ -28,6 +28,10 @@ class NotFound(Refusal):
         return cls(f"There is no {what} {this} in this workspace.")
 
 
+class OutOfSight(NotFound):
+    """It does exist, in the caller's own workspace, outside of what the caller is narrowed to. Nobody can tell."""
+
+
 class Invalid(Refusal):
     """The request was understood and its content is wrong; `fields` says where."""
 
@@ -48,6 +52,12 @@ class Forbidden(Refusal):
     @classmethod
     def lacking(cls, permission: str) -> "Forbidden":
         return cls(f"This needs the permission {permission}, which this key doesn't have.")
+
+
+class ForeignOrigin(Refusal):
+    """A request with a session's cookie that no page of our own has made."""
+
+    code, status, title = "foreign-origin", 403, "The request comes from another site"
 
 
 class Conflict(Refusal):

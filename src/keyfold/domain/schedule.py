@@ -4,10 +4,28 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from keyfold.domain.key_events import AnyKeyEvent, KeyExpired, KeyExpiring, KeyRetired, KeyRotationDue
+from keyfold.domain.key_events import (
+    AnyKeyEvent,
+    KeyChanged,
+    KeyExpired,
+    KeyExpiring,
+    KeyIssued,
+    KeyRetired,
+    KeyRetiring,
+    KeyRotated,
+    KeyRotationDue,
+)
 from keyfold.domain.key_state import Key
 
 Item = tuple[datetime, AnyKeyEvent]
+
+SET_BY: dict[type[AnyKeyEvent], tuple[str, ...]] = {
+    KeyExpiring: (KeyIssued.type, KeyChanged.type),
+    KeyExpired: (KeyIssued.type, KeyChanged.type),
+    KeyRotationDue: (KeyIssued.type,),
+    KeyRetired: (KeyRotated.type, KeyRetiring.type),
+}
+"""What says when each of them is due: the newest such event of the key."""
 
 
 def due(key: Key, now: datetime) -> list[AnyKeyEvent]:

@@ -1,7 +1,7 @@
 """The portal session: opened by a redemption, it is how a partner's developer is known until it ends."""
 
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, assert_never
 
 import msgspec
 
@@ -21,19 +21,33 @@ class SessionOpened(Event, frozen=True, kw_only=True):
     expires_at: datetime
 
 
+class SessionClosed(Event, frozen=True, kw_only=True):
+    """Whoever was in it signed out."""
+
+    type = "session.closed.v1"
+
+    session_id: str
+    integration_id: str
+    partner_id: str
+
+
+SessionEvent = SessionOpened | SessionClosed
+
+
 class Session(msgspec.Struct, frozen=True, rename="camel"):
     id: str
     workspace_id: str
+    integration_id: str
     partner_id: str
     opened_at: datetime
     expires_at: datetime
-    status: Literal["open"] = "open"
+    status: Literal["open", "closed"] = "open"
 
     def is_open(self, now: datetime) -> bool:
-        return now < self.expires_at
+        return self.status == "open" and now < self.expires_at
 
 
-def open_for(link: Link, session_id: str, now: datetime) -> list[SessionOpened]:
+def open_for(link: Link, session_id: str, now: datetime) -> list[SessionEvent]:
     """The session of whoever just redeemed the link."""
     return [
         SessionOpened(
@@ -47,11 +61,34 @@ def open_for(link: Link, session_id: str, now: datetime) -> list[SessionOpened]:
     ]
 
 
-def evolve(state: Session | None, event: SessionOpened, at: datetime) -> Session:
-    return Session(
-        id=event.session_id,
-        workspace_id=event.workspace_id,
-        partner_id=event.partner_id,
-        opened_at=at,
-        expires_at=event.expires_at,
-    )
+def close(session: Session) -> list[SessionEvent]:
+    """It is over. Closing it again changes nothing."""
+    if session.status == "closed":
+        return []
+    return [
+        SessionClosed(
+            workspace_id=session.workspace_id,
+            session_id=session.id,
+            integration_id=session.integration_id,
+            partner_id=session.partner_id,
+        )
+    ]
+
+
+def evolve(state: Session | None, event: SessionEvent, at: datetime) -> Session:
+    match event:
+        case SessionOpened():
+            return Session(
+                id=event.session_id,
+                workspace_id=event.workspace_id,
+                integration_id=event.integration_id,
+                partner_id=event.partner_id,
+                opened_at=at,
+                expires_at=event.expires_at,
+            )
+        case _ if state is None:
+            raise ValueError(f"{event.type} before the session was opened")
+        case SessionClosed():
+            return msgspec.structs.replace(state, status="closed")
+        case _:
+            assert_never(event)

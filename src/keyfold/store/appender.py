@@ -132,14 +132,25 @@ def arguments(writes: list[Write]) -> tuple[list[Any] | None, ...]:
     entries: list[Any] = []
     digests: list[Any] = []
     replays: list[Any] = []
+    data_keys: list[Any] = []
+    erased: list[Any] = []
     for command, write in enumerate(writes, 1):
         commands += [command] * len(write.entries)
         entries += write.entries
         digests += [(command, digest.id, digest.pepper, digest.value) for digest in write.digests]
         if write.replay is not None:
             replay = write.replay
-            replays.append((command, replay.id, replay.fingerprint, replay.answer))
-    return commands, *_columns(entries, 3), *_columns(digests, 4), *_columns(replays, 4)
+            replays.append((command, replay.id, replay.fingerprint, replay.answer, " ".join(replay.subjects)))
+        data_keys += [(command, key.subject, key.pepper, key.wrapped) for key in write.data_keys]
+        erased += [(command, stream) for stream in write.erased]
+    return (
+        commands,
+        *_columns(entries, 4),
+        *_columns(digests, 4),
+        *_columns(replays, 5),
+        *_columns(data_keys, 4),
+        *_columns(erased, 2),
+    )
 
 
 def _columns(rows: list[Any], width: int) -> list[list[Any] | None]:

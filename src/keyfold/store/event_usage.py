@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from keyfold.app.event_usage import ConsumerSample
-from keyfold.app.usage_report import EventUsageView, Span, report
+from keyfold.app.usage_report import EventUsageView, Span, Total, report
 from keyfold.store.postgres import Postgres
 from keyfold.store.queries import query
 
@@ -38,6 +38,13 @@ class EventUsageStore:
         rows = await self._postgres.fetch(query("event_usage_of"), key_ids, span.first, span.end, span.step)
         latencies = await self._postgres.fetch(query("event_latencies_of"), key_ids, span.first, span.end)
         return report(span, [tuple(row) for row in rows], [tuple(row) for row in latencies])
+
+    async def by_key(self, key_ids: list[str], span: Span) -> dict[str, dict[str, Total]]:
+        """The totals by outcome of each of these keys that was used. Raises `Unavailable`."""
+        found: dict[str, dict[str, Total]] = {}
+        for row in await self._postgres.fetch(query("event_usage_by_key"), key_ids, span.first, span.end):
+            found.setdefault(row["key_id"], {})[row["outcome"]] = Total(count=row["count"], bytes=row["bytes"])
+        return found
 
     async def keys_of(self, workspace_id: str, partner_id: str, environments: Collection[str] | None) -> list[str]:
         """The ids of a partner's keys, of these environments if any are named. Raises `Unavailable`."""

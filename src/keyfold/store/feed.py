@@ -25,21 +25,26 @@ class Feed:
         self._shown = 0
 
     async def follow(
-        self, workspace_id: str, filters: Mapping[str, object], *, after: int, live: bool
+        self, workspace_id: str, filters: Mapping[str, object], *, after: int, until: int | None
     ) -> AsyncIterator[tuple[int, str]]:
-        """Positions and records behind a position, and those that come. Not `live`: ends with those that there are when
-        it begins. Raises `Unavailable`."""
-        last = None if live else await self._postgres.fetchval(query("head"))
-        while last is None or after < last:
-            until = await self._beyond(after)
-            until = until if last is None else min(until, last)
-            while rows := await self._lists.trail(workspace_id, filters, after=after, until=until, limit=PAGE):
-                for position, record in rows:
-                    yield position, record
+        """Positions and records behind a position, up to another one; or without end. Raises `Unavailable`."""
+        async for page in self.pages(workspace_id, filters, after=after, until=until):
+            for each in page:
+                yield each
+
+    async def pages(
+        self, workspace_id: str, filters: Mapping[str, object], *, after: int, until: int | None
+    ) -> AsyncIterator[list[tuple[int, str]]]:
+        """The same, as many at a time as were read at once."""
+        while until is None or after < until:
+            shown = await self._beyond(after)
+            shown = shown if until is None else min(shown, until)
+            while rows := await self._lists.trail(workspace_id, filters, after=after, until=shown, limit=PAGE):
+                yield rows
                 after = rows[-1][0]
                 if len(rows) < PAGE:
                     break
-            after = max(after, until)
+            after = max(after, shown)
 
     async def _beyond(self, position: int) -> int:
         """How far the projections are, once that is beyond a position."""

@@ -1,14 +1,16 @@
 """The event store as the application sees it: one object for append, load and what lies beside the log."""
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple, TypeVar
 
-from keyfold.app.ports import Digest, Loaded, Replay, Write
+from keyfold.app.ports import DataKey, Digest, Loaded, Replay, Write
+from keyfold.app.sealing import Sealing
 from keyfold.domain.aggregates import Aggregate, fold
 from keyfold.domain.record import read_record
 from keyfold.store.appender import Appender, OnAppend
+from keyfold.store.data_keys import DataKeys, Opener
 from keyfold.store.grouped import Grouped
 from keyfold.store.postgres import Postgres
 from keyfold.store.queries import query
@@ -32,9 +34,14 @@ class Logged(NamedTuple):
 class PostgresJournal:
     """Implements `keyfold.app.ports.Journal`."""
 
-    def __init__(self, postgres: Postgres, *, on_append: OnAppend = lambda position, streams: None) -> None:
+    def __init__(
+        self, postgres: Postgres, sealing: Sealing, *, on_append: OnAppend = lambda position, streams: None
+    ) -> None:
         self._postgres = postgres
-        self._streams = Streams(postgres)
+        self._sealing = sealing
+        self._opener = Opener(sealing)
+        self._data_keys = DataKeys(postgres)
+        self._streams = Streams(postgres, sealing)
         self._appender = Appender(postgres, on_append=on_append)
         self._digests: Grouped[Digest] = Grouped(self._fetch_digests)
         self._known_digests: OrderedDict[str, Digest] = OrderedDict()
@@ -43,7 +50,8 @@ class PostgresJournal:
         return await self._streams.load(aggregate, stream)
 
     async def load_at(self, aggregate: Aggregate[S], stream: str, at: datetime) -> Loaded[S]:
-        records = [read_record(row["record"]) for row in await self._postgres.fetch(query("stream"), stream)]
+        rows = await self._postgres.fetch(query("stream"), stream)
+        records = await self._opener.open(self._postgres.fetch, [read_record(row["record"]) for row in rows])
         # a prefix, since any other selection could fold to a state that never was
         until = max((record.version for record in records if record.time <= at), default=1)
         state: S | None = None
@@ -60,9 +68,22 @@ class PostgresJournal:
     def remembered_digest(self, of: str) -> Digest | None:
         return self._known_digests.get(of)
 
+    async def data_keys(self, subjects: Iterable[str]) -> dict[str, DataKey]:
+        return await self._data_keys.of(subjects)
+
+    def forget(self, streams: Iterable[str]) -> None:
+        """These have moved: perhaps they were erased."""
+        moved = [*streams]
+        self._data_keys.forget(moved)
+        self._sealing.forget(moved)
+
     async def replay(self, replay: bytes) -> Replay | None:
         row = await self._postgres.fetchrow(query("replay"), replay)
         return None if row is None else Replay(*row)
+
+    async def newest(self, stream: str, types: Sequence[str]) -> str | None:
+        found: str | None = await self._postgres.fetchval(query("newest"), stream, [*types])
+        return found
 
     async def head(self) -> int:
         return int(await self._postgres.fetchval(query("head")))

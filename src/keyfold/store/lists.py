@@ -1,7 +1,7 @@
 """Lists, read from the projections: filtered, newest first, a page at a time."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ import msgspec
 from keyfold.app.bulk import Chosen
 from keyfold.domain.record import Record, read_record
 from keyfold.domain.refusals import Unavailable
+from keyfold.store.data_keys import Opener
 from keyfold.store.postgres import PATIENCE, Postgres
 from keyfold.store.projections.current import TABLES
 from keyfold.store.queries import query
@@ -23,13 +24,22 @@ _BY_TIME = {
     ("keys", "retiring"): f"{BEGUN} AND rotated",
     ("keys", "pending"): f"status = 'active' AND {LIVE} AND not_before > $now",
     ("keys", "suspended"): f"status = 'suspended' AND {LIVE}",
-    ("keys", "expired"): f"(status = 'expired' OR ({_DECIDED} AND expires_at <= $now))",
+    ("keys", "expired"): f"(status = 'expired' OR ({_DECIDED} AND expires_at <= $now"
+    " AND coalesce(expires_at <= retires_at, true)))",
     ("keys", "retired"): f"(status = 'retired' OR ({_DECIDED} AND retires_at <= $now"
-    " AND coalesce(expires_at > $now, true)))",
+    " AND coalesce(retires_at < expires_at, true)))",
     ("links", "open"): f"status = 'open' AND {_LINK_END} > $now",
     ("links", "expired"): f"status = 'open' AND {_LINK_END} <= $now",
 }
 """What a status means where time has a say in it."""
+
+
+_TRAIL = (
+    "projections.audit JOIN (SELECT position, stream AS of_stream, record FROM keyfold.log) AS log USING (position)"
+)
+"""Entries of the audit trail with their records; of the log nothing else, whose columns are called the same."""
+MOST_CAUSES = 32
+MOST_EFFECTS = 500
 
 
 class Page(NamedTuple):
@@ -42,6 +52,15 @@ class Page(NamedTuple):
 class Audited(NamedTuple):
     position: int
     record: Record
+
+
+class Chain(NamedTuple):
+    """An event, what caused it, the nearest first, and what it caused, in order; whether it caused more than that."""
+
+    event: Audited
+    causes: list[Audited]
+    effects: list[Audited]
+    has_more: bool
 
 
 class Conditions:
@@ -62,8 +81,9 @@ class Conditions:
 
 
 class Lists:
-    def __init__(self, postgres: Postgres) -> None:
+    def __init__(self, postgres: Postgres, opener: Opener) -> None:
         self._postgres = postgres
+        self._opener = opener
 
     async def include(self, projection: str, position: int) -> None:
         """Waits, bounded, until the lists of a projection include a position. Raises `Unavailable`."""
@@ -97,7 +117,7 @@ class Lists:
             *conditions.arguments,
         )
         decode = msgspec.json.Decoder(table.aggregate.state).decode
-        return _page([(row["id"], decode(row["state"])) for row in rows], limit)
+        return page_of([(row["id"], decode(row["state"])) for row in rows], limit)
 
     async def chosen(
         self, workspace_id: str, filters: Mapping[str, object], *, status: str | None, now: datetime, most: int
@@ -126,33 +146,72 @@ class Lists:
             conditions.add(expression, value)
         conditions.add("position > $?" if ascending else "position < $?", cursor)
         rows = await self._postgres.fetch(
-            "SELECT position, log.record FROM projections.audit JOIN keyfold.log USING (position) "  # noqa: S608
+            f"SELECT position, record FROM {_TRAIL} "  # noqa: S608
             f"WHERE {conditions} ORDER BY position {'ASC' if ascending else 'DESC'} LIMIT {limit + 1}",
             *conditions.arguments,
         )
-        return _page(
-            [(str(row["position"]), Audited(row["position"], read_record(row["record"]))) for row in rows], limit
-        )
+        return page_of([(str(each.position), each) for each in await self._audited(rows)], limit)
 
     async def trail(
         self, workspace_id: str, filters: Mapping[str, object], *, after: int, until: int, limit: int
     ) -> list[tuple[int, str]]:
         """Positions and records, as they stand in the log, of the audit trail between two positions, oldest first."""
         conditions = Conditions(workspace_id)
-        for expression, value in {**filters, "position > $?": after, "position <= $?": until}.items():
+        for expression, value in (*filters.items(), ("position > $?", after), ("position <= $?", until)):
             conditions.add(expression, value)
         rows = await self._postgres.fetch(
-            "SELECT position, log.record FROM projections.audit JOIN keyfold.log USING (position) "  # noqa: S608
+            f"SELECT position, record FROM {_TRAIL} "  # noqa: S608
             f"WHERE {conditions} ORDER BY position LIMIT {limit}",
             *conditions.arguments,
         )
         return [(row["position"], row["record"]) for row in rows]
+
+    async def chain(self, workspace_id: str, event_id: str, filters: Mapping[str, object]) -> Chain | None:
+        """An event of a workspace with what caused it, the nearest first, and all that it caused, as far as `filters`
+        let them be seen; None where there is no such event, or it isn't."""
+        found = await self._postgres.fetch(query("chain"), workspace_id, event_id, MOST_CAUSES, MOST_EFFECTS + 1)
+        conditions = Conditions(workspace_id)
+        for expression, value in (
+            *filters.items(),
+            ("position = ANY ($?::bigint[])", [row["position"] for row in found]),
+        ):
+            conditions.add(expression, value)
+        rows = await self._postgres.fetch(
+            f"SELECT position, record FROM {_TRAIL} WHERE {conditions}",  # noqa: S608
+            *conditions.arguments,
+        )
+        seen = {each.position: each for each in await self._audited(rows)}
+        by_depth = {
+            side: [seen[row["position"]] for row in found if row["side"] == side and row["position"] in seen]
+            for side in ("this", "causes", "effects")
+        }
+        if not by_depth["this"]:
+            return None
+        effects = sorted(by_depth["effects"], key=lambda each: each.position)
+        more = sum(row["side"] == "effects" for row in found) > MOST_EFFECTS
+        return Chain(by_depth["this"][0], by_depth["causes"], effects[:MOST_EFFECTS], more)
+
+    async def _audited(self, rows: list[Any]) -> list[Audited]:
+        return await self.opened([(row["position"], row["record"]) for row in rows])
+
+    async def opened(self, logged: Sequence[tuple[int, str]]) -> list[Audited]:
+        """Records as they stand in the log, with what is sealed in them."""
+        records = await self._opener.open(self._postgres.fetch, [read_record(text) for _, text in logged])
+        return [Audited(position, record) for (position, _), record in zip(logged, records, strict=True)]
 
 
 def _conditions(
     table: str, workspace_id: str, filters: Mapping[str, object], status: str | None, now: datetime
 ) -> Conditions:
     conditions = Conditions(workspace_id)
+    add_conditions(conditions, table, filters, status, now)
+    return conditions
+
+
+def add_conditions(
+    conditions: Conditions, table: str, filters: Mapping[str, object], status: str | None, now: datetime
+) -> None:
+    """What was asked for of a table of `current`, with what time makes of a status."""
     for expression, value in filters.items():
         conditions.add(expression, value)
     by_time = _BY_TIME.get((table, status or ""))
@@ -160,9 +219,9 @@ def _conditions(
         conditions.add(by_time.replace("$now", "$?"), now)
     else:
         conditions.add("status = $?", status)
-    return conditions
 
 
-def _page(rows: list[tuple[str, Any]], limit: int) -> Page:
+def page_of(rows: list[tuple[str, Any]], limit: int) -> Page:
+    """Of rows with their cursors, one more than the limit where there are more."""
     more = rows[limit - 1][0] if len(rows) > limit else None
     return Page([item for _, item in rows[:limit]], more)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from litestar import Litestar, Router
+from litestar import Litestar, Request, Response, Router
 from litestar.connection import ASGIConnection
 from litestar.exceptions import NotFoundException
 from litestar.handlers.base import BaseRouteHandler
@@ -18,8 +18,11 @@ from keyfold.app.clock import SteadyClock
 from keyfold.web import problems
 from keyfold.web.edge import Edge
 from keyfold.web.health import Readiness, api_readiness, health_routes
+from keyfold.web.log import log_routes
 from keyfold.web.pages import page_routes
+from keyfold.web.refused import note_refusal
 from keyfold.web.services import Services
+from keyfold.web.sessions import SESSION_COOKIE
 from keyfold.web.shortcut import Shortcut
 from keyfold.web.v1 import router
 
@@ -38,15 +41,21 @@ def litestar_app(services: Services) -> Litestar:
         route_handlers=[
             router,
             *page_routes(),
+            *log_routes(),
             *health_routes(lambda: api_readiness(services.postgres, services.bus)),
         ],
-        exception_handlers={Exception: problems.respond},
+        exception_handlers={Exception: _refuse},
         request_max_body_size=BODY_LIMIT,
         openapi_config=_openapi(),
         logging_config=None,
     )
     app.state.services = services
     return app
+
+
+def _refuse(request: Request[Any, Any, Any], error: Exception) -> Response[problems.Problem]:
+    note_refusal(request, error)
+    return problems.respond(request, error)
 
 
 def health_app(check: Callable[[], Awaitable[Readiness]]) -> ASGIApp:
@@ -63,7 +72,10 @@ def _openapi() -> OpenAPIConfig:
         version=__version__,
         description="Onboards partners and looks after their access keys.",
         components=Components(
-            security_schemes={"accessKey": SecurityScheme(type="http", scheme="bearer", bearer_format="kf_…")}
+            security_schemes={
+                "accessKey": SecurityScheme(type="http", scheme="bearer", bearer_format="kf_…"),
+                "portalSession": SecurityScheme(type="apiKey", security_scheme_in="cookie", name=SESSION_COOKIE),
+            }
         ),
         security=[{"accessKey": []}],
         render_plugins=[JsonRenderPlugin()],

@@ -2,24 +2,25 @@
 
 import re
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 from litestar import Request
 from litestar.connection import ASGIConnection
 
 from keyfold.app.access import Caller
-from keyfold.app.admission import admit
+from keyfold.app.admission import KeyRefused, admit
 from keyfold.app.memory import Known
 from keyfold.app.onboarding import Visit
+from keyfold.app.portal import Home
 from keyfold.app.vault import ReplayKey
 from keyfold.app.work import Cause
 from keyfold.domain.judgement import Question
-from keyfold.domain.permissions import PORTAL, Conditions
+from keyfold.domain.key_state import Key
 from keyfold.domain.record import Actor
 from keyfold.domain.refusals import Forbidden, Invalid, Unauthenticated, UnsupportedMediaType
 from keyfold.web.ratelimit import rate_headers
 from keyfold.web.services import Services
+from keyfold.web.sessions import SESSION_COOKIE, demand_own_page
 
 PUBLIC = "public"
 """The permission of a route that needs no key."""
@@ -27,7 +28,8 @@ SELF = "self"
 """The permission of a route on the very key that is shown: every valid key has it."""
 EVENTS = "events"
 """The permission of a route of app events: any valid key gets in, and is judged there by what it is to be used for."""
-SESSION_COOKIE = "__Host-keyfold-portal"
+SESSION = "session"
+"""The permission of a route of the portal: an open session has it, and sees there what is its partner's."""
 
 MERGE_PATCH = "application/merge-patch+json"
 """What a PATCH may call its body, beside JSON (RFC 7396)."""
@@ -47,14 +49,25 @@ async def guard(request: Request[Any, Any, Any]) -> None:
     permission = request.route_handler.opt["permission"]
     if permission == EVENTS:
         request.state.user = await _user(request)
+        _demand_present(request)
         if "content" in request.route_handler.opt:  # it takes what it names there, or nothing
             return
+    elif permission == SESSION:
+        request.state.home = await _home(request)
     elif permission != PUBLIC:
         request.state.caller = await _caller(request, permission)
         if permission != SELF and permission not in request.state.caller.permissions:
             raise Forbidden.lacking(permission)
+    _demand_present(request)
     if request.method in ("POST", "PATCH", "PUT"):
         _demand_json(request)
+
+
+def _demand_present(request: Request[Any, Any, Any]) -> None:
+    """That nobody asks of the past what only the present has: no write, and no read that would answer as of now."""
+    asks = bool(request.scope["query_string"]) and "asOf" in request.query_params
+    if asks and "as_of" not in request.route_handler.parsed_fn_signature.parameters:
+        raise Invalid("Nothing is done in the past, and not everything is known of it.", ("?asOf", "Leave it out."))
 
 
 def _demand_json(request: Request[Any, Any, Any]) -> None:
@@ -72,7 +85,8 @@ async def _caller(request: Request[Any, Any, Any], permission: str) -> Caller:
     if admission.standings:
         request.scope["rate_headers"] = rate_headers(admission.standings)  # type: ignore[typeddict-unknown-key]
     admission.demand_rate()
-    return admission.caller(cause(request, admission.subject.key.id))
+    request.state.subject = admission.subject
+    return admission.caller(cause(request, admission.subject.key))
 
 
 async def anybody(request: Request[Any, Any, Any]) -> Caller:
@@ -86,8 +100,12 @@ async def _user(request: Request[Any, Any, Any]) -> Known:
     if scheme_and_token[0].lower() != "bearer" or not scheme_and_token[2]:
         raise Unauthenticated("Send an access key in the header Authorization, as: Bearer kf_…")
     known = await of.verifier.find(scheme_and_token[2].strip(), address(request))
-    if known is None or known.decision(Question(address=address(request)), of.clock()).code != "valid":
-        raise Unauthenticated("This access key is not valid here and now: unknown, suspended, expired, revoked.")
+    if known is None:
+        raise KeyRefused(None, "unknown-key")
+    code = known.decision(Question(address=address(request)), of.clock()).code
+    if code != "valid":
+        raise KeyRefused(known.subject, code)
+    request.state.subject = known.subject
     return known
 
 
@@ -97,23 +115,33 @@ def user(request: Request[Any, Any, Any]) -> Known:
     return known
 
 
-def cause(request: Request[Any, Any, Any], key_id: str) -> Cause:
-    return Cause(Actor(kind="key", id=key_id, address=address(request)), correlation_id(request))
+def cause(request: Request[Any, Any, Any], key: Key) -> Cause:
+    actor = Actor(kind="key", id=key.id, address=address(request))
+    return Cause(actor, correlation_id(request), subject=key.subject)
 
 
 async def _of_portal(request: Request[Any, Any, Any]) -> Caller:
-    """A partner's developer in the portal: its own keys, and never more of them."""
-    origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
-        raise Forbidden("This page belongs to another site than the portal.")
-    session, partner = await services(request).portal.session(request.cookies[SESSION_COOKIE])
-    return Caller(
-        cause=Cause(Actor(kind="portal", id=session.id, address=address(request)), correlation_id(request)),
-        workspace_id=session.workspace_id,
-        conditions=Conditions(integrations=(partner.integration_id,), partners=(partner.id,)),
-        only_narrows=True,
-        permissions=PORTAL,
-    )
+    home = await _home(request)
+    return home.caller(portal_cause(request, home))
+
+
+async def _home(request: Request[Any, Any, Any]) -> Home:
+    """The session that the cookie opens. Raises `ForeignOrigin`, `Unauthenticated`."""
+    of, text = services(request), request.cookies.get(SESSION_COOKIE, "")
+    if text:
+        demand_own_page(request, of.settings.public_url)
+    return await of.portal.open(text)
+
+
+def home(request: Request[Any, Any, Any]) -> Home:
+    """The session that the guard let in to a route of the portal."""
+    found: Home = request.state.home
+    return found
+
+
+def portal_cause(request: Request[Any, Any, Any], of: Home) -> Cause:
+    actor = Actor(kind="portal", id=of.session.id, address=address(request))
+    return Cause(actor, correlation_id(request), subject=of.partner.id)
 
 
 def services(connection: ASGIConnection[Any, Any, Any, Any]) -> Services:

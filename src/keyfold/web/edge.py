@@ -19,13 +19,21 @@ log = structlog.get_logger()
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/=+-]{1,128}")
 _QUIET = ("/health/", "/metrics")
+_POLICY = b"content-security-policy"
+
+
+def content_security_policy(frame_ancestors: str = "'none'") -> str:
+    """Nothing inline, nothing from elsewhere but pictures. A page that may be framed says by whom."""
+    return (
+        "default-src 'self'; img-src 'self' data: https:; object-src 'none'; base-uri 'none'; form-action 'self'; "
+        f"frame-ancestors {frame_ancestors}"
+    )
+
+
 SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
-    (
-        b"content-security-policy",
-        b"default-src 'self'; img-src 'self' data: https:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
-    ),
+    (_POLICY, content_security_policy().encode()),
 ]
 
 
@@ -50,8 +58,11 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = [(b"x-request-id", request_id.encode()), *SECURITY_HEADERS, *_rates(scope)]
-                message["headers"] = [*message["headers"], *headers]
+                given = message["headers"]
+                has_policy = any(name.lower() == _POLICY for name, _ in given)
+                security = SECURITY_HEADERS[:-1] if has_policy else SECURITY_HEADERS
+                headers = [(b"x-request-id", request_id.encode()), *security, *_rates(scope)]
+                message["headers"] = [*given, *headers]
             await send(message)
 
         try:

@@ -41,7 +41,7 @@ async def api_readiness(postgres: Postgres, bus: Bus) -> Readiness:
     if not loops:
         checks["worker"] = Check(False, "no worker has been heard of for a while")
     for row in loops:
-        checks[f"loop {row['loop']}"] = Check(row["healthy"], "" if row["healthy"] else row["detail"])
+        checks[f"loop {row['loop']}"] = Check(row["healthy"], row["detail"])
     for row in lags:
         ok, behind = row["lag"] <= MAX_LAG, f"{row['lag']} behind" if row["lag"] else ""
         checks[f"projection {row['projection']}"] = Check(ok, behind)

@@ -35,7 +35,7 @@ class Shortcut:
         self._services = services
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP or scope["path"] != PATH or scope["method"] != "POST":
+        if scope["type"] != ScopeType.HTTP or scope["path"] != PATH or scope["method"] != "POST" or _asks(scope):
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
@@ -72,7 +72,10 @@ class Shortcut:
         if asking.decision(asker, now).code != "valid":
             return None
         verifier.judge(asking, asker, now)
+        witness = self._services.witness
+        witness.asked(asking.subject.key, client[0], now)
         verdict = verifier.judge(asked, question, now)
+        witness.found(verdict, question.address, now)
         _counter(verdict.code).inc()
         known = asked.answers.get(question) if verdict.standing is None else None
         return known or _encoded(asked, question, verdict, now)
@@ -103,6 +106,11 @@ def _bearer(headers: list[tuple[bytes, bytes]]) -> str | None:
         elif name == b"content-type":
             is_json = value == b"application/json"
     return token if is_json else None
+
+
+def _asks(scope: Any) -> bool:
+    """Whether it has parameters: it takes none."""
+    return bool(scope["query_string"])
 
 
 def _once(first: Any, receive: Receive) -> Receive:

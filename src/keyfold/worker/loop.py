@@ -16,13 +16,17 @@ from keyfold.worker.leader import Leader
 
 log = structlog.get_logger()
 
-LoopStatus = Literal["starting", "running", "standby", "waiting", "halted", "dead"]
+LoopStatus = Literal["starting", "running", "standby", "degraded", "waiting", "halted", "dead"]
 OUTAGES = (*OUTAGE, Unavailable, nats.errors.Error)
 """What passes by itself: the step is tried again. Everything else is a bug and ends the process."""
 
 
 class Halt(Exception):  # noqa: N818  # a state, not a mistake
     """The loop must not go on until somebody has looked: it stays where it is, unhealthy, trying again now and then."""
+
+
+class Degraded(Exception):  # noqa: N818  # a state, not a mistake
+    """The loop does its work, but for something that isn't in its hands: health says so, and stays well."""
 
 
 class Loop:
@@ -50,7 +54,7 @@ class Loop:
 
     @property
     def is_healthy(self) -> bool:
-        return self.status in ("starting", "running", "standby")
+        return self.status in ("starting", "running", "standby", "degraded")
 
     async def run(self) -> None:
         """Runs until cancelled."""
@@ -80,6 +84,8 @@ class Loop:
                 return False
             more = await self._step()
             self._is("running")
+        except Degraded as degraded:
+            self._is("degraded", str(degraded))
         except Halt as halt:
             self._is("halted", str(halt))
         except OUTAGES as outage:
@@ -99,7 +105,9 @@ class Loop:
 
     def _is(self, status: LoopStatus, detail: str = "") -> None:
         if (status, detail) != (self.status, self.detail):
-            level = "error" if status in ("halted", "dead") else "warning" if status == "waiting" else "info"
+            level = (
+                "error" if status in ("halted", "dead") else "warning" if status in ("waiting", "degraded") else "info"
+            )
             getattr(log, level)("loop." + status, loop=self.name, detail=detail)
         self.status, self.detail = status, detail
         LOOP_HEALTHY.labels(self.name).set(self.is_healthy)

@@ -1,7 +1,9 @@
 """The projector: feeds one projection from JetStream, in order, a gap from the log."""
 
+from keyfold.app.sealing import SealBrokenError
 from keyfold.bus.lifecycle import Delivered, LifecycleReader
 from keyfold.metrics import PROJECTED, PROJECTION_LAG
+from keyfold.store.data_keys import Opener
 from keyfold.store.postgres import Postgres
 from keyfold.store.projections.projection import (
     CursorMovedError,
@@ -23,10 +25,11 @@ WAIT = 0.5
 class Projector:
     """Its cursor lives with the rows; what it holds in memory is only where it is reading."""
 
-    def __init__(self, postgres: Postgres, reader: LifecycleReader, projection: Projection) -> None:
+    def __init__(self, postgres: Postgres, reader: LifecycleReader, projection: Projection, opener: Opener) -> None:
         self._postgres = postgres
         self._reader = reader
         self._projection = projection
+        self._opener = opener
         self._cursor: int | None = None
 
     async def step(self) -> bool:
@@ -58,7 +61,7 @@ class Projector:
         await self._demand_that_it_is_in_the_log(fresh[-1])
         if [each.position for each in fresh] != [*range(cursor + 1, fresh[-1].position + 1)]:
             fresh = await self._from_log(cursor, fresh[-1].position)
-        batch = _readable(fresh)
+        batch = await self._opened(_readable(fresh))
         async with self._postgres.connection() as connection:
             try:
                 self._cursor = await project(connection, self._projection, cursor, batch)
@@ -68,6 +71,14 @@ class Projector:
                 for each in batch:  # what comes before the one that can't be applied is held back by nothing
                     cursor = self._cursor = await project(connection, self._projection, cursor, [each])
         PROJECTED.labels(self._projection.name).inc(len(batch))
+
+    async def _opened(self, batch: list[Positioned]) -> list[Positioned]:
+        """With what is sealed in them. It is asked for after they have come: whoever was erased before isn't opened."""
+        try:
+            records = await self._opener.open(self._postgres.fetch, [each.record for each in batch])
+        except SealBrokenError as error:
+            raise Halt(f"behind position {batch[0].position - 1}: {error}") from error
+        return [Positioned(each.position, record) for each, record in zip(batch, records, strict=True)]
 
     async def _demand_that_it_is_in_the_log(self, last: Delivered) -> None:
         """A message that no relay sent can only stand at the end of the stream: no relay publishes behind one."""

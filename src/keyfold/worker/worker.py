@@ -10,6 +10,7 @@ from nats.aio.msg import Msg
 from keyfold.app.clock import SteadyClock
 from keyfold.app.ports import Clock
 from keyfold.app.schedules import Schedules
+from keyfold.app.sealing import Sealing
 from keyfold.app.vault import Vault
 from keyfold.app.work import Office
 from keyfold.bus.connection import Bus
@@ -20,11 +21,13 @@ from keyfold.bus.subjects import APPENDED
 from keyfold.bus.topology import core_login
 from keyfold.domain.refusals import Unavailable
 from keyfold.settings import Settings
+from keyfold.store.data_keys import Opener
 from keyfold.store.event_usage import EventUsageStore
 from keyfold.store.journal import PostgresJournal
 from keyfold.store.postgres import Postgres
 from keyfold.store.projections import PROJECTIONS
 from keyfold.store.queries import query
+from keyfold.worker.auditing import auditing_loops
 from keyfold.worker.event_usage import ConsumerSampler, UsageWriter
 from keyfold.worker.leader import Leader
 from keyfold.worker.loop import Loop
@@ -34,30 +37,33 @@ from keyfold.worker.schedules import Scheduler
 
 
 class Worker:
-    """Relay, projections, schedules and housekeeping. `run` ends only by cancellation, or by the exception of a dead
-    loop."""
+    """Relay, tree, projections, schedules and housekeeping. `run` ends only by cancellation, or by the exception of
+    a dead loop."""
 
     def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
         self.postgres = Postgres(settings.database_url, name="keyfold worker", schema="projections")
         self.bus = Bus(settings.nats_url, login=core_login(settings), name="keyfold worker")
         self._herald = Herald(self.bus)
-        self._journal = PostgresJournal(self.postgres, on_append=self._herald.appended)
+        sealing = Sealing(settings.peppers, os.urandom)
+        self._journal = PostgresJournal(self.postgres, sealing, on_append=self._herald.appended)
         self._process = f"{platform.node()}/{os.getpid()}"
         self._appended = asyncio.Event()
-        relay = Relay(self.postgres, LifecycleStream(self.bus, replicas=settings.nats_replicas))
+        stream = LifecycleStream(self.bus, replicas=settings.nats_replicas)
+        relay = Relay(self.postgres, stream)
         clock = clock or SteadyClock()
         vault = Vault(settings.peppers, os.urandom)
-        office = Office(journal=self._journal, vault=vault, clock=clock, entropy=os.urandom)
+        office = Office(journal=self._journal, vault=vault, sealing=sealing, clock=clock, entropy=os.urandom)
         scheduler = Scheduler(self.postgres, Schedules(office), clock)
         self._event_usage = EventUsageStore(self.postgres)
         writer = UsageWriter(UsageReader(self.bus, replicas=settings.nats_replicas), self._event_usage)
         sampler = ConsumerSampler(self.bus, self._event_usage, clock)
         self.loops = [
             Loop("relay", step=relay.step, every=0.2, wake=self._appended, leader=self._leader("relay")),
+            *auditing_loops(settings, self.postgres, self.bus, stream, self._leader),
             *[
                 Loop(
                     f"projection {name}",
-                    step=Projector(self.postgres, LifecycleReader(self.bus), projection).step,
+                    step=Projector(self.postgres, LifecycleReader(self.bus), projection, Opener(sealing)).step,
                     every=0,
                     leader=self._leader(f"projection {name}"),
                 )

@@ -113,7 +113,8 @@ class Folder:
             (self.path / name).unlink()
 
     def secrets(self) -> dict[str, str]:
-        """The pepper, without which no key of the folder is valid, and the root of NATS' keys; each is made up once."""
+        """The pepper, without which no key of the folder is valid, the root of NATS' keys, and the key that signs the
+        log's checkpoints; each is made up once."""
         found = self.read("secrets.json")
         if not found:
             if (self.path / "postgres").exists():
@@ -121,10 +122,20 @@ class Folder:
                     f"{self.path / 'secrets.json'} is lost, and with it every key: restore it, or --reset."
                 )
             found = {"pepper": base64.b64encode(secrets.token_bytes(32)).decode()}
-        if "natsRoot" not in found:
-            found["natsRoot"] = base64.b64encode(secrets.token_bytes(32)).decode()
-            self.write("secrets.json", found)
+        made = {"natsRoot": _nats_root, "logKey": _log_key}
+        if lacking := made.keys() - found.keys():
+            self.write("secrets.json", found := found | {name: made[name]() for name in sorted(lacking)})
         return found
+
+
+def _nats_root() -> str:
+    return base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+def _log_key() -> str:
+    from keyfold.audit.signing import Signer  # noqa: PLC0415 - of use once in a folder's life
+
+    return Signer.generate("localhost/keyfold").secret_key()
 
 
 def _lock(folder: Path, *, seconds: float) -> int | None:

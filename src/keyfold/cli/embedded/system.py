@@ -48,6 +48,7 @@ class LocalSystem:
         self.api = Child("API", log=folder.logs / "api.log", note=folder.path / "api.pid", say=say)
         self.worker = Child("worker", log=folder.logs / "worker.log", note=folder.path / "worker.pid", say=say)
         self._pepper = secrets["pepper"]
+        self._log_key = secrets["logKey"]
         self._say = say
 
     async def start_servers(self) -> None:
@@ -97,7 +98,7 @@ class LocalSystem:
             "KEYFOLD_WORKER_DATABASE_URL": self.postgres.url("keyfold_worker", _DATABASE),
             "KEYFOLD_PEPPERS": f"1:{self._pepper}",
             "KEYFOLD_NATS_URL": self.nats.url,
-            **self._nats_login(login),
+            **self._own(login),
             "KEYFOLD_PUBLIC_URL": self.url,
             "KEYFOLD_PUBLIC_NATS_URL": self.nats.url,
             "KEYFOLD_HOST": _HOST,
@@ -105,10 +106,10 @@ class LocalSystem:
             **{name: os.environ[name] for name in _HANDED_ON if name in os.environ},
         }
 
-    def _nats_login(self, login: str) -> dict[str, str]:
+    def _own(self, login: str) -> dict[str, str]:
         if login == "api":
             return {"KEYFOLD_NATS_KEYS": self.nats.keys}
-        return {"KEYFOLD_NATS_CREDENTIALS": str(self.nats.credentials(login))}
+        return {"KEYFOLD_NATS_CREDENTIALS": str(self.nats.credentials(login)), "KEYFOLD_LOG_KEYS": self._log_key}
 
     async def _start_database(self) -> None:
         await self.postgres.start()

@@ -5,7 +5,9 @@ from typing import Any
 import asyncpg
 
 from keyfold.domain.aggregates import read_event
-from keyfold.store.projections.projection import Positioned, UnappliableError
+from keyfold.domain.networks import host
+from keyfold.store.projections.projection import Positioned, UnappliableError, erased_in
+from keyfold.store.queries import query
 
 _COLUMNS = (
     "position",
@@ -20,6 +22,9 @@ _COLUMNS = (
     "integration_id",
     "partner_id",
     "key_id",
+    "id",
+    "causation_id",
+    "source",
 )
 
 
@@ -29,6 +34,8 @@ class AuditTrail:
 
     async def apply(self, connection: asyncpg.Connection, batch: list[Positioned]) -> None:
         await connection.copy_records_to_table("audit", records=[_row(*each) for each in batch], columns=_COLUMNS)
+        if erased := erased_in(batch):
+            await connection.execute(query("erase_addresses"), erased)
 
 
 def _row(position: int, record: Any) -> tuple[object, ...]:
@@ -49,4 +56,7 @@ def _row(position: int, record: Any) -> tuple[object, ...]:
         getattr(event, "integration_id", None),
         getattr(event, "partner_id", None),
         getattr(event, "key_id", None),
+        record.id,
+        record.causation_id,
+        None if record.actor.address is None else host(record.actor.address),
     )

@@ -4,6 +4,8 @@ from typing import NamedTuple, Protocol
 
 import asyncpg
 
+from keyfold.domain.key_events import KeyErased
+from keyfold.domain.partner import PartnerErased
 from keyfold.domain.record import Record, read_record
 from keyfold.store.queries import query
 
@@ -35,6 +37,11 @@ class UnappliableError(Exception):
 
     def __init__(self, position: int, why: object) -> None:
         super().__init__(f"position {position} can't be applied: {type(why).__name__}: {why}")
+
+
+def erased_in(batch: list[Positioned]) -> list[str]:
+    """The streams that a batch says were erased."""
+    return [each.record.stream for each in batch if each.record.type in (PartnerErased.type, KeyErased.type)]
 
 
 def read_positioned(position: int, text: str | bytes) -> Positioned:

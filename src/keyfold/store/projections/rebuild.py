@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import asyncpg
 
-from keyfold.store.projections.projection import Projection, UnappliableError, cursor_of, read_positioned
+from keyfold.store.data_keys import Opener
+from keyfold.store.projections.projection import Positioned, Projection, UnappliableError, cursor_of, read_positioned
 from keyfold.store.queries import query
 
 BATCH = 5_000
@@ -28,15 +29,15 @@ class Verified(NamedTuple):
     differences: list[Difference]
 
 
-async def rebuild(url: str, projection: Projection, progress: Progress) -> int:
+async def rebuild(url: str, projection: Projection, opener: Opener, progress: Progress) -> int:
     """Rebuilds from the log and swaps, in one transaction; readers and the projector go on. Gives the position."""
     async with _workshop(url, projection) as connection:
-        built = await _catch_up(connection, projection, 0, await _head(connection), progress)
+        built = await _catch_up(connection, projection, opener, 0, await _head(connection), progress)
         await _finish_indexes(connection, projection)
         async with connection.transaction():
             # the projector waits for its cursor, then finds it moved and goes on from there
             await _hold_cursor(connection, projection)
-            built = await _catch_up(connection, projection, built, await _head(connection), progress)
+            built = await _catch_up(connection, projection, opener, built, await _head(connection), progress)
             for table in projection.tables:
                 await connection.execute(f"DROP TABLE projections.{table}")
                 await connection.execute(f"ALTER TABLE projections_next.{table} SET SCHEMA projections")
@@ -44,13 +45,13 @@ async def rebuild(url: str, projection: Projection, progress: Progress) -> int:
     return built
 
 
-async def verify(url: str, projection: Projection, progress: Progress) -> Verified:
+async def verify(url: str, projection: Projection, opener: Opener, progress: Progress) -> Verified:
     """Rebuilds beside the live tables and compares at the live cursor, where the projector is held meanwhile."""
     async with _workshop(url, projection) as connection:
-        built = await _catch_up(connection, projection, 0, await cursor_of(connection, projection), progress)
+        built = await _catch_up(connection, projection, opener, 0, await cursor_of(connection, projection), progress)
         async with connection.transaction():
             live = await _hold_cursor(connection, projection)
-            await _catch_up(connection, projection, built, live, progress)
+            await _catch_up(connection, projection, opener, built, live, progress)
             differences = [each for table in projection.tables for each in await _compare(connection, table)]
             rows = sum([await _count(connection, table) for table in projection.tables])
     return Verified(live, rows, differences)
@@ -83,13 +84,20 @@ async def _workshop(url: str, projection: Projection) -> AsyncIterator[asyncpg.C
 
 
 async def _catch_up(
-    connection: asyncpg.Connection, projection: Projection, after: int, until: int, progress: Progress
+    connection: asyncpg.Connection,
+    projection: Projection,
+    opener: Opener,
+    after: int,
+    until: int,
+    progress: Progress,
 ) -> int:
     while after < until:
         rows = await connection.fetch(query("read_after"), after, min(BATCH, until - after))
         if not rows:
             raise UnappliableError(after + 1, LookupError("the cursor is there, the log ends before"))
-        batch = [read_positioned(row["position"], row["record"]) for row in rows]
+        read = [read_positioned(row["position"], row["record"]) for row in rows]
+        opened = await opener.open(connection.fetch, [each.record for each in read])
+        batch = [Positioned(each.position, record) for each, record in zip(read, opened, strict=True)]
         await projection.apply(connection, batch)
         after = batch[-1].position
         progress(after, until)

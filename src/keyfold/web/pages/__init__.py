@@ -9,6 +9,6 @@ from keyfold.web.pages.static import static_route
 
 
 def page_routes() -> list[HTTPRouteHandler]:
-    """`/`, `/docs`, `/docs/{page}`, `/docs/api`, `/openapi.json`, `/onboard`, `/static/{name}` and
+    """`/`, `/docs`, `/docs/{page}`, `/docs/api`, `/openapi.json`, `/onboard`, `/portal`, `/static/…` and
     `/asyncapi/{integration}.json`, by GET and HEAD."""
     return [*docs_routes(), *portal_routes(), static_route, asyncapi]

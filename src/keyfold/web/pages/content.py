@@ -1,8 +1,10 @@
 """What all pages share: bytes kept in memory, sent with a validator, and the templates that they are made of."""
 
+from collections.abc import Iterator
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any
 
 import jinja2
@@ -10,7 +12,9 @@ import msgspec
 from litestar import HttpMethod, Request, Response
 
 from keyfold import __version__
+from keyfold.web.texts import t
 
+_TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml", "png": "image/png"}
 READ = [HttpMethod.GET, HttpMethod.HEAD]
 REVALIDATE = "no-cache"
 """Kept by the browser, and asked about each time: a new version shows at once, an old one costs 304."""
@@ -44,15 +48,30 @@ def deliver(request: Request[Any, Any, Any], content: Content, cache_control: st
 
 @cache
 def assets() -> dict[str, Content]:
-    """Every static file by its name."""
-    types = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
-    folder = files("keyfold.web") / "static"
-    return {file.name: Content.of(file.read_bytes(), types[file.name.rpartition(".")[2]]) for file in folder.iterdir()}
+    """Every static file by its path: `keyfold.css`, `portal/main.js`; the handbook's as `pictures/…`."""
+    pictures = _found(files("keyfold") / "docs" / "pictures", "pictures/")
+    return dict(sorted([*_found(files("keyfold.web") / "static", ""), *pictures]))
+
+
+def _found(folder: Traversable, path: str) -> Iterator[tuple[str, Content]]:
+    for each in folder.iterdir():
+        if each.is_dir():
+            yield from _found(each, f"{path}{each.name}/")
+        elif media_type := _TYPES.get(each.name.rpartition(".")[2]):
+            yield path + each.name, Content.of(each.read_bytes(), media_type)
+
+
+@cache
+def release() -> str:
+    """Identifies the bytes of all static files together, since modules name one another by relative addresses."""
+    return sha256("".join(f"{name}:{each.tag};" for name, each in assets().items()).encode()).hexdigest()[:16]
 
 
 def asset_url(name: str) -> str:
-    """The address of these very bytes of a static file, good for ever."""
-    return f"/static/{name}?v={assets()[name].tag}"
+    """The address of these very bytes of a static file, good for ever; what it imports is found beside it."""
+    if name not in assets():
+        raise KeyError(name)
+    return f"/static/~{release()}/{name}"
 
 
 @cache
@@ -64,7 +83,7 @@ def templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"asset": asset_url, "version": __version__}
+    environment.globals |= {"asset": asset_url, "version": __version__, "t": t}
     return environment
 
 

@@ -13,8 +13,10 @@ from keyfold.web.v1.explaining import ExplainBody
 from keyfold.web.v1.integrations import IntegrationBody, IntegrationPatch
 from keyfold.web.v1.key_bodies import DelegateBody, KeyBody, KeyPatch
 from keyfold.web.v1.key_life import ReinstateBody, RotateBody
-from keyfold.web.v1.onboarding import TokenBody
-from keyfold.web.v1.partners import InvitationBody
+from keyfold.web.v1.onboarding import RedemptionBody, TokenBody
+from keyfold.web.v1.partners import FreshLinkBody, InvitationBody
+from keyfold.web.v1.portal_events import TestEventBody
+from keyfold.web.v1.portal_letters import LetterBody
 from keyfold.web.v1.promotion import PromoteBody
 from keyfold.web.v1.roles import RoleBody, RolePatch
 from keyfold.web.v1.topics import CheckBody, SchemaBody, TopicBody, TopicPatch
@@ -33,6 +35,15 @@ EXAMPLES: dict[type[msgspec.Struct], dict[str, Any]] = {
         "metadata": {"customerId": "c_1"},
     },
     TokenBody: {"token": "kfl_…"},
+    RedemptionBody: {"token": "kfl_…"},
+    FreshLinkBody: {},
+    TestEventBody: {
+        "environment": "dev",
+        "keyId": "key_01h455vb4pex5vsknk084sn02q",
+        "topic": "app/order/created",
+        "data": {"orderId": "o_1"},
+    },
+    LetterBody: {"keyId": "key_01h455vb4pex5vsknk084sn02q", "consumer": "own", "sequence": 7},
     IntegrationBody: {
         "name": "Orders",
         "description": "Orders as they are created and fulfilled.",

@@ -13,6 +13,8 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markupsafe import Markup
 
+from keyfold.web.pages.content import asset_url
+
 PAGES = (
     "index",
     "quickstart",
@@ -25,6 +27,10 @@ PAGES = (
     "permissions",
     "errors",
     "events",
+    "audit-trail",
+    "history",
+    "audit",
+    "erasure",
     "operations",
     "architecture",
 )
@@ -101,6 +107,7 @@ def slug(title: str) -> str:
 def _markdown() -> MarkdownIt:
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     markdown.add_render_rule("link_open", _link)
+    markdown.add_render_rule("image", _image)
     markdown.add_render_rule("table_open", _table)
     markdown.add_render_rule("table_close", _table)
     return markdown
@@ -112,6 +119,13 @@ def _link(renderer: RendererHTML, tokens: Sequence[Token], at: int, options: Any
         page = "/docs" if file["page"] == "index" else f"/docs/{file['page']}"
         tokens[at].attrSet("href", page + (file["anchor"] or ""))
     return str(renderer.renderToken(tokens, at, options, env))
+
+
+def _image(renderer: RendererHTML, tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
+    """Pictures lie beside the files in the repository, and with the static files on the web."""
+    tokens[at].attrSet("src", asset_url(str(tokens[at].attrGet("src"))))
+    tokens[at].attrSet("loading", "lazy")
+    return str(renderer.image(tokens, at, options, env))
 
 
 def _table(renderer: RendererHTML, tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:

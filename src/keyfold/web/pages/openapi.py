@@ -14,7 +14,7 @@ from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
-from keyfold.web.auth import EVENTS, MERGE_PATCH, PUBLIC
+from keyfold.web.auth import EVENTS, MERGE_PATCH, PUBLIC, SESSION
 from keyfold.web.pages.errors import UNKNOWN_LINK, problem_responses, problem_schemas
 from keyfold.web.pages.examples import EXAMPLES
 from keyfold.web.v1.common import POSITION
@@ -48,7 +48,8 @@ class Route(NamedTuple):
     @property
     def shows_version(self) -> bool:
         """Whether it reads one thing that can be changed."""
-        return self.method == "get" and self.path.endswith(("_id}", "/self", "/workspace"))
+        is_one = self.path.endswith(("_id}", "/self", "/workspace")) and "/audit/" not in self.path
+        return self.method == "get" and is_one
 
     @property
     def body(self) -> type[msgspec.Struct] | None:
@@ -85,6 +86,8 @@ def _complete(operation: Json, at: Route, schemas: Json) -> None:
     operation["x-permission"] = at.permission
     if at.permission == PUBLIC:
         operation["security"] = []
+    elif at.permission == SESSION:
+        operation["security"] = [{"portalSession": []}]
     for parameter in operation.get("parameters", []):
         parameter["name"] = _camel(parameter["name"])
     if at.creates:
@@ -126,14 +129,10 @@ def _complete_body(operation: Json, at: Route, body: type[msgspec.Struct], schem
 
 def _problems(at: Route) -> Iterator[int]:
     """The statuses of the errors that a route can answer with."""
-    is_portal = at.path.endswith("/portal")
     yield 400
-    if at.permission != PUBLIC or is_portal:
-        yield 401
     if at.permission != PUBLIC:
-        yield from (403, 429)
-    if not is_portal:
-        yield 404
+        yield from (401, 403, 429)
+    yield 404
     if _writes(at):
         yield 409
     if at.is_of_link or at.path.endswith(("/withdraw", "/redrive")):
@@ -150,7 +149,7 @@ def _problems(at: Route) -> Iterator[int]:
 def _writes(at: Route) -> bool:
     return (
         at.method != "get"
-        and (at.permission != EVENTS or "records" in at.handler.opt)
+        and (at.permission not in (EVENTS, SESSION) or "records" in at.handler.opt)
         and not at.path.endswith(("/verify", "/explain", "/preview", "/check"))
     )
 
@@ -158,6 +157,8 @@ def _writes(at: Route) -> bool:
 def _headers(at: Route) -> Json:
     """The headers of an answer to a request that was done."""
     headers = {POSITION: _position_header()} if _writes(at) else {}
+    if at.path.endswith("/export"):
+        headers = {POSITION: {**_position_header(), "description": "The position up to which it goes."}}
     return {**headers, "ETag": _version_header()} if at.shows_version else headers
 
 
@@ -167,7 +168,7 @@ def _idempotency_key(at: Route) -> Json:
         "name": "Idempotency-Key",
         "in": "header",
         "required": False,
-        "description": "The id of an event that has none." if at.path.endswith("/events") else once,
+        "description": "The id of an event that has none." if at.path.endswith(("/events", "/events/test")) else once,
         "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
     }
 

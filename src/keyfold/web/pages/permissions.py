@@ -6,7 +6,7 @@ from importlib.resources import as_file, files
 from litestar.routes import HTTPRoute
 
 from keyfold.domain.permissions import INTEGRATION_KEY, PERMISSIONS, PORTAL, ROLES
-from keyfold.web.auth import EVENTS, PUBLIC, SELF
+from keyfold.web.auth import EVENTS, PUBLIC, SELF, SESSION
 from keyfold.web.pages.openapi import camel_path
 from keyfold.web.v1 import router
 
@@ -30,8 +30,8 @@ integration and their one partner. A service key has none: it manages nothing bu
 - `partners:invite` takes an integration key in practice: only that says which integration a partner is to join.
 - `POST /api/v1/keys/bulk` needs the permission of its action, too.
 - `{events}` stands for what a service key is for: its rule says which topics it may send to and receive from.
-- `{self}` stands for what every valid key may do with itself. `{public}` needs no key: a token is in the body, or a
-  session in the cookie.
+- `{self}` stands for what every valid key may do with itself, `{session}` for what an open portal session shows of its
+  own partner. `{public}` needs nothing: a token is in the body.
 
 ## Who has which permission
 
@@ -47,6 +47,7 @@ def page() -> str:
     """The page as Markdown."""
     return _PAGE.format(
         self=SELF,
+        session=SESSION,
         public=PUBLIC,
         events=EVENTS,
         permissions=_table(["permission", *HOLDERS], [[f"`{each}`", *_marks(each)] for each in sorted(PERMISSIONS)]),
@@ -69,7 +70,7 @@ def _rows() -> Iterator[list[str]]:
 
 
 def _who(permission: str) -> str:
-    unbound = {PUBLIC: "everybody", SELF: "every key", EVENTS: "service keys, by their rule"}
+    unbound = {PUBLIC: "everybody", SELF: "every key", EVENTS: "service keys, by their rule", SESSION: "portal"}
     return unbound.get(permission) or ", ".join(name for name, given in HOLDERS.items() if permission in given)
 
 

@@ -2,12 +2,14 @@
 
 import json
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 from markupsafe import Markup, escape
 
-from keyfold.web.auth import PUBLIC
+from keyfold.web.auth import PUBLIC, SESSION
 from keyfold.web.pages.handbook import inline, prose
+from keyfold.web.sessions import SESSION_COOKIE
 
 Json = dict[str, Any]
 
@@ -173,7 +175,11 @@ def _is_envelope(name: str) -> bool:
 def _curl(url: str, method: str, permission: str, media_type: str, content: Json | None) -> str:
     """A request that can be pasted into a shell, in which the key is a variable."""
     lines = [f"curl '{url}'" if method in ("GET", "POST") else f"curl -X {method} '{url}'"]
-    if permission != PUBLIC:
+    if permission == SESSION:
+        lines.append(f'-b "{SESSION_COOKIE}=$SESSION"')
+        if method != "GET":
+            lines.append(f"-H 'Origin: {'://'.join(urlsplit(url)[:2])}'")
+    elif permission != PUBLIC:
         lines.append('-H "Authorization: Bearer $KEY"')
     if content:
         body = json.dumps(content["example"], ensure_ascii=False)

@@ -3,7 +3,9 @@
 from litestar import Router
 
 from keyfold.web.auth import guard
-from keyfold.web.v1.audit import AuditController
+from keyfold.web.v1.audit import AuditController, AuditEventController
+from keyfold.web.v1.audit_export import AuditExportController
+from keyfold.web.v1.audit_history import HistoryController
 from keyfold.web.v1.bulk import BulkController
 from keyfold.web.v1.compromise import CompromiseController
 from keyfold.web.v1.consumers import ConsumerController, DeadLetterController
@@ -19,6 +21,9 @@ from keyfold.web.v1.links import LinkController
 from keyfold.web.v1.onboarding import OnboardingController
 from keyfold.web.v1.partners import ExternalController, PartnerController
 from keyfold.web.v1.portal import PortalController
+from keyfold.web.v1.portal_events import PortalEventController
+from keyfold.web.v1.portal_letters import PortalLetterController
+from keyfold.web.v1.portal_usage import PortalUsageController
 from keyfold.web.v1.promotion import PromotionController
 from keyfold.web.v1.roles import RoleController
 from keyfold.web.v1.topics import KeyTopicController, TopicController
@@ -50,8 +55,14 @@ router = Router(
         RoleController,
         WorkspaceController,
         AuditController,
+        AuditEventController,
+        AuditExportController,
+        HistoryController,
         EventUsageController,
         LifecycleController,
         PortalController,
+        PortalEventController,
+        PortalUsageController,
+        PortalLetterController,
     ],
 )

@@ -1,130 +1,136 @@
-"""The audit trail: who, what, on what, when, from where, by which request."""
+"""The audit trail: who, what, on what, when, from where, by which request. Listed, followed, and cause to effect."""
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any, Literal
 
-import msgspec
 from litestar import Controller, Request, get
-from litestar.params import FromQuery, QueryParameter
+from litestar.di import NamedDependency, Provide
+from litestar.enums import MediaType
+from litestar.params import FromPath, FromQuery, QueryParameter
+from litestar.types import ASGIApp
 
-from keyfold.app.access import FIELDS, Caller
-from keyfold.app.views import View
-from keyfold.domain.record import Actor
-from keyfold.domain.refusals import Invalid
-from keyfold.store.lists import Audited
-from keyfold.web.auth import caller, services
-from keyfold.web.v1.common import (
-    LAST_POSITION,
-    ONE_LINE,
-    IntegrationFilter,
-    Limit,
-    ListEnvelope,
-    MinPosition,
-    PartnerFilter,
-    bounds_on,
-    utc,
+from keyfold.app.access import Caller
+from keyfold.domain.record import encode
+from keyfold.domain.refusals import NotFound
+from keyfold.store.trail_filter import TrailFilter
+from keyfold.web.auth import address, caller, services
+from keyfold.web.services import Services
+from keyfold.web.sse import EventStream, Item
+from keyfold.web.v1.common import LAST_POSITION, Envelope, Limit, ListEnvelope, MinPosition
+from keyfold.web.v1.trail import (
+    PERMISSION,
+    AuditView,
+    beginning,
+    conditions,
+    position,
+    trail_filter,
+    unchanged,
+    within_trail,
 )
 
-_OF_ENVIRONMENTS = (
-    "EXISTS (SELECT FROM projections.keys WHERE keys.id = audit.key_id AND keys.environment = ANY ($?::text[]))"
-)
+Req = Request[Any, Any, Any]
 
 
-class AuditView(View, frozen=True, kw_only=True):
-    """One lifecycle event, at its place in the log. `data` has no secrets: there are none in the log."""
+class ChainView(AuditView, frozen=True, kw_only=True):
+    """The event with what caused it, the nearest first, and all that it caused, also by way of others, in order.
 
-    position: int
-    id: str
-    type: str
-    stream: str
-    version: int
-    time: datetime
-    actor: Actor
-    correlation_id: str
-    causation_id: str | None
-    data: dict[str, Any]
+    `has_more_effects` says that there are more than the 500 that are shown.
+    """
 
-    @classmethod
-    def of(cls, entry: Audited) -> "AuditView":
-        record = entry.record
-        return cls(
-            position=entry.position,
-            id=record.id,
-            type=record.type,
-            stream=record.stream,
-            version=record.version,
-            time=record.time,
-            actor=record.actor,
-            correlation_id=record.correlation_id,
-            causation_id=record.causation_id,
-            data=msgspec.json.decode(record.data),
-        )
+    causes: list[AuditView]
+    effects: list[AuditView]
+    has_more_effects: bool
 
 
 class AuditController(Controller):
     path = "/audit"
     tags = ("Audit",)
+    dependencies = {"wanted": Provide(trail_filter)}  # noqa: RUF012  # as Litestar has it
 
-    @get("/events", opt={"permission": "audit:read"}, summary="Read the audit trail")
+    @get("/events", opt={"permission": PERMISSION}, summary="Read the audit trail")
     async def events(
         self,
-        request: Request[Any, Any, Any],
-        partner_id: PartnerFilter = None,
-        key_id: Annotated[str | None, QueryParameter(name="keyId", pattern=ONE_LINE)] = None,
-        integration_id: IntegrationFilter = None,
-        actor_id: Annotated[str | None, QueryParameter(name="actorId", pattern=ONE_LINE)] = None,
-        correlation_id: Annotated[str | None, QueryParameter(name="correlationId", pattern=ONE_LINE)] = None,
-        type_: Annotated[
-            str | None, QueryParameter(name="type", pattern=ONE_LINE, description="Such as `key.revoked.v1`.")
-        ] = None,
-        since: FromQuery[datetime | None] = None,
-        until: FromQuery[datetime | None] = None,
-        after_position: Annotated[int | None, QueryParameter(name="afterPosition", ge=0, le=LAST_POSITION)] = None,
-        before_position: Annotated[int | None, QueryParameter(name="beforePosition", ge=0, le=LAST_POSITION)] = None,
+        request: Req,
+        wanted: NamedDependency[TrailFilter],
         order: FromQuery[Literal["asc", "desc"]] = "desc",
         cursor: Annotated[str | None, QueryParameter(description="`nextCursor` of the page before.")] = None,
         min_position: MinPosition = None,
         limit: Limit = 50,
     ) -> ListEnvelope[AuditView]:
-        """Newest first, or `order=asc` for the story as it went. `since` is included, `until` isn't.
+        """Newest first, or `order=asc` for the story as it went. `since` is included, a time as `until` isn't.
 
-        A key that is narrowed is shown what happened to the things that it is narrowed to, and nothing else.
+        A key that is narrowed is shown what happened to the things that it is narrowed to, and nothing else. That
+        somebody has read here is written down as well.
         """
         by, of = await caller(request), services(request)
-        bound = {"integration_id = $?": integration_id, "partner_id = $?": partner_id}
-        if min_position:
-            for projection in ("audit", "current") if "environment" in by.bounds() else ("audit",):
-                await of.lists.include(projection, min_position)
-        filters = {
-            **bound,
-            **within_trail(by, bound),
-            "key_id = $?": key_id,
-            "actor_id = $?": actor_id,
-            "correlation_id = $?": correlation_id,
-            "type = $?": type_,
-            "time >= $?": utc("?since", since),
-            "time < $?": utc("?until", until),
-            "position > $?": after_position,
-            "position < $? ": before_position,
-        }
-        page = await of.lists.audit(
-            by.workspace_id, filters, ascending=order == "asc", cursor=_position(cursor), limit=limit
-        )
+        filters = conditions(by, wanted)
+        await _include(of, by, min_position)
+        at = None if cursor is None else position(cursor, "?cursor", "Send `nextCursor` as it was given.")
+        page = await of.lists.audit(by.workspace_id, filters, ascending=order == "asc", cursor=at, limit=limit)
+        of.readings.note(by, "events")
         return ListEnvelope([AuditView.of(each) for each in page.items], page.next_cursor)
 
+    @get("/stream", opt={"permission": PERMISSION}, media_type=MediaType.TEXT, summary="Follow the audit trail")
+    async def stream(
+        self,
+        request: Req,
+        wanted: NamedDependency[TrailFilter],
+        after: Annotated[
+            int | None,
+            QueryParameter(ge=0, le=LAST_POSITION, description="Begin behind this position; 0 replays everything."),
+        ] = None,
+        live: FromQuery[bool] = True,
+    ) -> ASGIApp:
+        """Server-sent events, each an event as it is listed, with its position as `id`.
 
-def within_trail(by: Caller, filters: Mapping[str, object]) -> dict[str, object]:
-    """What keeps the trail within what the caller sees. Raises `NotFound` for a filter that asks for more.
+        From now on; or from behind `after`, or the `Last-Event-ID` of a client that comes back, with no gap and nothing
+        twice. `live=false` ends with what there is. The stream ends within a second of the key, and when its
+        permissions or its conditions change.
+        """
+        by, of = await caller(request), services(request)
+        filters = conditions(by, wanted)
+        begin = await beginning(of, request, after)
+        until = None if live else await of.journal.head()
+        of.readings.note(by, "stream")
+        return EventStream(_items(of, by, filters, begin, until), alive=unchanged(of, by, address(request)))
 
-    What isn't bound to what the caller is narrowed to, such as a role or an account key, isn't shown to it.
-    """
-    bounds = bounds_on({what: FIELDS[what] for what in ("integration", "partner")}, by, filters)
-    environments = by.bounds().get("environment")
-    return bounds if environments is None else {**bounds, _OF_ENVIRONMENTS: [*environments]}
+
+class AuditEventController(Controller):
+    path = "/audit/events"
+    tags = ("Audit",)
+
+    @get("/{event_id:str}", opt={"permission": PERMISSION}, summary="Follow cause to effect")
+    async def event(
+        self, request: Req, event_id: FromPath[str], min_position: MinPosition = None
+    ) -> Envelope[ChainView]:
+        """One event, with the chain of those that caused it, and all that it caused."""
+        by, of = await caller(request), services(request)
+        await _include(of, by, min_position)
+        chain = await of.lists.chain(by.workspace_id, event_id, within_trail(by, {}))
+        if chain is None:
+            raise NotFound.of("event", event_id)
+        of.readings.note(by, "event")
+        views = AuditView.of(chain.event)
+        this = {name: getattr(views, name) for name in AuditView.__struct_fields__}
+        return Envelope(
+            ChainView(
+                **this,
+                causes=[AuditView.of(each) for each in chain.causes],
+                effects=[AuditView.of(each) for each in chain.effects],
+                has_more_effects=chain.has_more,
+            )
+        )
 
 
-def _position(cursor: str | None) -> int | None:
-    if cursor is not None and not (cursor.isdecimal() and len(cursor) < 19):
-        raise Invalid("This is no cursor of this list.", ("?cursor", "Send `nextCursor` as it was given."))
-    return None if cursor is None else int(cursor)
+async def _include(of: Services, by: Caller, min_position: int | None) -> None:
+    if min_position:
+        for projection in ("audit", "current") if "environment" in by.bounds() else ("audit",):
+            await of.lists.include(projection, min_position)
+
+
+async def _items(
+    of: Services, by: Caller, filters: Mapping[str, object], begin: int, until: int | None
+) -> AsyncIterator[Item]:
+    async for page in of.feed.pages(by.workspace_id, filters, after=begin, until=until):
+        for each in await of.lists.opened(page):
+            yield Item(str(each.position), None, encode(AuditView.of(each)))

@@ -13,7 +13,8 @@ from keyfold.app.work import Answer
 from keyfold.domain import ids
 from keyfold.domain.aggregates import Aggregate
 from keyfold.domain.limits import DESCRIPTION_LENGTH, NAME_LENGTH
-from keyfold.domain.refusals import Invalid, NotFound
+from keyfold.domain.moment import Moment, NotYet
+from keyfold.domain.refusals import Invalid, NotFound, OutOfSight
 from keyfold.web.auth import caller, services
 
 T = TypeVar("T")
@@ -36,6 +37,15 @@ MinPosition = Annotated[
         ge=0,
         le=LAST_POSITION,
         description="Wait, bounded, until the list includes this position: the `Keyfold-Position` of an own write.",
+    ),
+]
+AsOf = Annotated[
+    str | None,
+    QueryParameter(
+        name="asOf",
+        min_length=1,
+        max_length=64,
+        description="As it was at a moment: a time such as `2026-03-01T12:00:00Z`, or a position of the log.",
     ),
 ]
 IntegrationFilter = Annotated[str | None, QueryParameter(name="integrationId", pattern=ONE_LINE)]
@@ -80,17 +90,78 @@ async def seen(request: Request[Any, Any, Any], aggregate: Aggregate[S], of: str
     """One thing, folded from its own stream, and its version, if the caller may see it. Raises `NotFound`."""
     if ids.is_id(aggregate.prefix, of):
         loaded: Any = await services(request).journal.load(aggregate, of)
-        if loaded.state is not None and (await caller(request)).sees(loaded.state):
+        if loaded.state is not None:
+            (await caller(request)).demand_sight(aggregate.word, loaded.state)
             return loaded.state, loaded.version
     raise NotFound.of(aggregate.word, of)
 
 
+async def seen_at(request: Request[Any, Any, Any], aggregate: Aggregate[S], of: str, at: Moment) -> S:
+    """One thing that the caller may see by now, as it was at a moment. Raises `NotFound`."""
+    await seen(request, aggregate, of)
+    past = services(request).past
+    state = (await past.load(aggregate, of, at.position)).state
+    if state is None:
+        began = await past.began(of)
+        since = f"{began.time.isoformat()}, position {began.position}" if began else "later"
+        raise NotFound(f"There was no {aggregate.word} {of} yet at that moment: it began at {since}.")
+    return state
+
+
 async def shown(
-    request: Request[Any, Any, Any], aggregate: Aggregate[S], view: Callable[[S, datetime], T], of: str
+    request: Request[Any, Any, Any],
+    aggregate: Aggregate[S],
+    view: Callable[[S, datetime], T],
+    of: str,
+    as_of: str | None = None,
 ) -> Response[Envelope[T]]:
-    """One thing that the caller may see, with its version as `ETag`. Raises `NotFound`."""
+    """One thing that the caller may see, with its version as `ETag`; of the past with the position instead, since
+    nothing can be changed there. Raises `NotFound`."""
+    at = await moment_of(request, as_of)
+    if at is not None:
+        state = await seen_at(request, aggregate, of, at)
+        return Response(Envelope(view(state, at.time)), headers={POSITION: str(at.position)})
     state, version = await seen(request, aggregate, of)
     return Response(Envelope(view(state, services(request).clock())), headers={"ETag": etag(version)})
+
+
+async def moment_of(request: Request[Any, Any, Any], as_of: str | None) -> Moment | None:
+    """The moment that a list or a thing is asked for, None for now. Raises `Invalid`, `NotYet`."""
+    return None if as_of is None else await moment(request, as_of, "?asOf")
+
+
+async def present(request: Request[Any, Any, Any]) -> Moment:
+    """This moment, with everything that was written before."""
+    of = services(request)
+    position = await of.journal.head()
+    await of.lists.include("history", position)
+    return Moment(position, of.clock())
+
+
+async def moment(request: Request[Any, Any, Any], text: str, place: str) -> Moment:
+    """The moment that a parameter means, which the projection `history` includes by now. Raises `Invalid`, `NotYet`."""
+    of = services(request)
+    if text.isascii() and text.isdecimal():
+        position, head = int(text), await of.journal.head()
+        if position > head:
+            raise NotYet("The log doesn't go so far.", (place, f"The last position is {head}."))
+        await of.lists.include("history", position)
+        return Moment(position, await of.past.time_of(position))
+    time = _time(place, text)
+    if time > of.clock():
+        raise NotYet("Nothing is known of what hasn't come.", (place, "This time lies ahead."))
+    await of.lists.include("history", await of.journal.head())
+    return Moment(await of.past.position_at((await caller(request)).workspace_id, time), time)
+
+
+def _time(place: str, text: str) -> datetime:
+    try:
+        time = utc(place, msgspec.convert(text, datetime))
+    except msgspec.ValidationError:
+        time = None
+    if time is None:
+        raise Invalid("This is no moment.", (place, "Send a time such as 2026-03-01T12:00:00Z, or a position."))
+    return time
 
 
 def etag(version: int) -> str:
@@ -107,18 +178,22 @@ async def listed(
     cursor: str | None,
     min_position: int | None,
     limit: int,
+    at: Moment | None = None,
 ) -> ListEnvelope[T]:
-    """A page of what the caller sees of one kind of thing, newest first. `filters` are conditions and arguments."""
+    """A page of what the caller sees of one kind of thing, newest first, now or at a moment. `filters` are conditions
+    and arguments."""
     if cursor is not None and not ids.is_id(aggregate.prefix, cursor):
         raise Invalid("This is no cursor of this list.", ("?cursor", "Send `nextCursor` as it was given."))
     by, of = await caller(request), services(request)
     filters = {**filters, **within_bounds(by, aggregate, filters)}
     if min_position:
-        await of.lists.include("current", min_position)
-    now = of.clock()
-    page = await of.lists.page(
-        aggregate.prefix, by.workspace_id, filters, status=status, now=now, cursor=cursor, limit=limit
-    )
+        await of.lists.include("history" if at else "current", min_position)
+    now = at.time if at else of.clock()
+    asked: Any = {"status": status, "cursor": cursor, "limit": limit}
+    if at is None:
+        page = await of.lists.page(aggregate.prefix, by.workspace_id, filters, now=now, **asked)
+    else:
+        page = await of.past.page(aggregate.prefix, by.workspace_id, filters, at=at, **asked)
     return ListEnvelope([view(each, now) for each in page.items], page.next_cursor)
 
 
@@ -135,7 +210,7 @@ def bounds_on(columns: Mapping[str, str], by: Caller, filters: Mapping[str, obje
         if what in columns:
             asked = filters.get(f"{columns[what]} = $?")
             if asked is not None and asked not in within:
-                raise NotFound.of(what, str(asked))
+                raise OutOfSight.of(what, str(asked))
             bounds[f"{columns[what]} = ANY ($?::text[])"] = [*within]
     return bounds
 

@@ -46,7 +46,7 @@ class ConsumerController(Controller):
         if place.sequence is not None:
             raise Invalid("A consumer starts at a time.", ("/start", "Give beginning, end, or a time with its offset."))
         start = of.clock() if place.word == "end" else place.time and min(place.time, of.clock())
-        by = cause(request, known.subject.key.id)
+        by = cause(request, known.subject.key)
         by = msgspec.structs.replace(by, replay=await replay_key(request, by.actor.id))
         return answered(await of.consumer_groups.add(by, known, data.name, receive, start), 201)
 
@@ -63,7 +63,7 @@ class ConsumerController(Controller):
         if consumer_name == OWN:
             raise Invalid("A key's own consumer lives as long as the key.")
         this = await of.consumers.find(known, consumer_name)
-        answer = await of.consumer_groups.remove(cause(request, known.subject.key.id), known, consumer_name)
+        answer = await of.consumer_groups.remove(cause(request, known.subject.key), known, consumer_name)
         await of.tending.clear(this)
         return answered(answer)
 

@@ -57,15 +57,15 @@ class FollowingController(Controller):
         of, source = services(request), address(request)
         demand_use(request)
         known = await of.egress.still(user(request), source)
-        patterns = _patterns(topics)
+        patterns = patterns_of(topics)
         given = of.following.narrowed(known, patterns)
         last = request.headers.get("last-event-id")
-        place = read_place(from_, "?from") if last is None else read_place(_behind(last), "Last-Event-ID")
+        place = read_place(from_, "?from") if last is None else read_place(behind(last), "Last-Event-ID")
         start = await of.following.start(known.subject.key, given, place, of.clock())
         return EventStream(_items(of, known, patterns, start, source), alive=_alive(of, known, source))
 
 
-def _patterns(topics: str | None) -> tuple[str, ...]:
+def patterns_of(topics: str | None) -> tuple[str, ...]:
     """Raises `Invalid`."""
     patterns = tuple(topics.split(",")) if topics else ()
     if len(patterns) > PATTERNS or not all(is_pattern(each) for each in patterns):
@@ -73,7 +73,7 @@ def _patterns(topics: str | None) -> tuple[str, ...]:
     return patterns
 
 
-def _behind(last_event_id: str) -> str:
+def behind(last_event_id: str) -> str:
     """Raises `Invalid`."""
     if not (last_event_id.isascii() and last_event_id.isdecimal() and len(last_event_id) < 19):
         raise Invalid("This is no event's id.", ("Last-Event-ID", "Send the `id` of an event as it was given."))

@@ -10,11 +10,13 @@ from msgspec import UNSET, UnsetType
 from keyfold.app.views import IntegrationView
 from keyfold.domain.aggregates import INTEGRATION
 from keyfold.domain.integration import LINK_LIFETIME, LINK_LIFETIME_RANGE, Integration, Presentation, Terms
+from keyfold.domain.origins import LENGTH, ORIGINS
 from keyfold.domain.permissions import ENVIRONMENTS, Environment
 from keyfold.domain.policy import KeyPolicy, Offer
 from keyfold.domain.rule import EVENT_ACTIONS, Action, Options, Rule
 from keyfold.web.auth import caller, services
 from keyfold.web.v1.common import (
+    AsOf,
     Body,
     CursorParameter,
     Description,
@@ -25,6 +27,7 @@ from keyfold.web.v1.common import (
     Name,
     answered,
     listed,
+    moment_of,
     shown,
 )
 from keyfold.web.v1.key_bodies import OptionsBody
@@ -34,6 +37,7 @@ Req = Request[Any, Any, Any]
 _SHORTEST, _LONGEST = (int(each.total_seconds()) for each in LINK_LIFETIME_RANGE)
 LinkLifetime = Annotated[int, msgspec.Meta(ge=_SHORTEST, le=_LONGEST)]
 Color = Annotated[str, msgspec.Meta(pattern="^#[0-9a-fA-F]{6}$")]
+Origins = Annotated[tuple[Annotated[str, msgspec.Meta(max_length=LENGTH)], ...], msgspec.Meta(max_length=ORIGINS)]
 Icon = Annotated[str, msgspec.Meta(max_length=16384, pattern="^(https://|data:image/)")]
 
 
@@ -50,7 +54,8 @@ class OfferBody(Body, frozen=True, kw_only=True):
 
 
 class IntegrationBody(Body, frozen=True, kw_only=True):
-    """`environments` are those that a partner gets a key for: all three by default."""
+    """`environments` are those that a partner gets a key for: all three by default. `origins` are the sites whose pages
+    may embed the portal, such as `https://app.example.com`."""
 
     name: Name
     description: Description = ""
@@ -60,6 +65,7 @@ class IntegrationBody(Body, frozen=True, kw_only=True):
         default_factory=lambda: {each: OfferBody() for each in ENVIRONMENTS}
     )
     link_lifetime_seconds: LinkLifetime = int(LINK_LIFETIME.total_seconds())
+    origins: Origins = ()
 
     def terms(self) -> Terms:
         return Terms(
@@ -67,6 +73,7 @@ class IntegrationBody(Body, frozen=True, kw_only=True):
             presentation=Presentation(self.description, self.color, self.icon),
             environments={environment: body.offer() for environment, body in self.environments.items()},
             link_lifetime_seconds=self.link_lifetime_seconds,
+            origins=self.origins,
         )
 
 
@@ -79,6 +86,7 @@ class IntegrationPatch(Body, frozen=True, kw_only=True):
     icon: Icon | UnsetType | None = UNSET
     environments: dict[Environment, dict[str, Any] | None] | UnsetType = UNSET
     link_lifetime_seconds: LinkLifetime | UnsetType = UNSET
+    origins: Origins | UnsetType | None = UNSET
 
 
 class IntegrationDocument(Body, frozen=True, kw_only=True):
@@ -90,6 +98,7 @@ class IntegrationDocument(Body, frozen=True, kw_only=True):
     icon: Icon | None = None
     environments: dict[Environment, "OfferDocument"]
     link_lifetime_seconds: LinkLifetime
+    origins: Origins = ()
 
     @classmethod
     def of(cls, integration: Integration) -> "IntegrationDocument":
@@ -104,6 +113,7 @@ class IntegrationDocument(Body, frozen=True, kw_only=True):
                 for each, offer in terms.environments.items()
             },
             link_lifetime_seconds=terms.link_lifetime_seconds,
+            origins=terms.origins,
         )
 
     def terms(self) -> Terms:
@@ -115,6 +125,7 @@ class IntegrationDocument(Body, frozen=True, kw_only=True):
                 for each, offer in self.environments.items()
             },
             link_lifetime_seconds=self.link_lifetime_seconds,
+            origins=self.origins,
         )
 
 
@@ -139,6 +150,7 @@ class IntegrationController(Controller):
         request: Req,
         cursor: CursorParameter = None,
         min_position: MinPosition = None,
+        as_of: AsOf = None,
         limit: Limit = 50,
     ) -> ListEnvelope[IntegrationView]:
         """Newest first."""
@@ -151,12 +163,15 @@ class IntegrationController(Controller):
             cursor=cursor,
             min_position=min_position,
             limit=limit,
+            at=await moment_of(request, as_of),
         )
 
     @get("/{integration_id:str}", opt={"permission": "integrations:read"}, summary="Read an integration")
-    async def integration(self, request: Req, integration_id: FromPath[str]) -> Response[Envelope[IntegrationView]]:
+    async def integration(
+        self, request: Req, integration_id: FromPath[str], as_of: AsOf = None
+    ) -> Response[Envelope[IntegrationView]]:
         """With its version as `ETag`, for a change."""
-        return await shown(request, INTEGRATION, IntegrationView.of, integration_id)
+        return await shown(request, INTEGRATION, IntegrationView.of, integration_id, as_of)
 
     @patch("/{integration_id:str}", opt={"permission": "integrations:change"}, summary="Change an integration")
     async def change(

@@ -6,20 +6,22 @@ from typing import Annotated, Any
 from litestar import Request
 from litestar.params import QueryParameter
 
+from keyfold.app.ports import Loaded
 from keyfold.app.search import Search
-from keyfold.app.views import KeyView
-from keyfold.domain.aggregates import KEY
+from keyfold.domain.aggregates import KEY, Aggregate
 from keyfold.domain.ids import is_id
 from keyfold.domain.judgement import Question
 from keyfold.domain.key_document import TAG_LENGTH
 from keyfold.domain.key_state import Key, KeyStatus
 from keyfold.domain.limits import NAME_LENGTH
+from keyfold.domain.moment import Moment
 from keyfold.domain.refusals import Invalid
 from keyfold.domain.rule import Action
 from keyfold.domain.topics import is_topic
 from keyfold.store.key_filter import LONGEST_DAYS, KeyFilter, usable
+from keyfold.store.lists import Page
 from keyfold.web.auth import caller, services
-from keyfold.web.v1.common import ONE_LINE, ListEnvelope, within_bounds
+from keyfold.web.v1.common import ONE_LINE, within_bounds
 
 ParentFilter = Annotated[
     str | None, QueryParameter(name="parentId", pattern=ONE_LINE, description="Keys handed on from this one.")
@@ -83,19 +85,31 @@ async def permitted(
     cursor: str | None,
     min_position: int | None,
     limit: int,
-) -> ListEnvelope[KeyView]:
-    """A page of the keys that the caller sees and that the judgement permits this, by all that was written before."""
+    at: Moment | None = None,
+) -> Page:
+    """A page of the keys that the caller sees and that the judgement permits this, by all that was written before, or
+    by all that was written at a moment."""
     if cursor is not None and not is_id("key", cursor):
         raise Invalid("This is no cursor of this list.", ("?cursor", "Send `nextCursor` as it was given."))
     by, of = await caller(request), services(request)
-    await of.lists.include("current", max(await of.journal.head(), min_position or 0))
-    now = of.clock()
+    if at is None:
+        await of.lists.include("current", max(await of.journal.head(), min_position or 0))
+    now = at.time if at else of.clock()
     conditions = filters.conditions(now)
     conditions |= within_bounds(by, KEY, conditions) | usable(now)
 
     async def candidates(after: str | None, most: int) -> list[Key]:
-        page = await of.lists.page("key", by.workspace_id, conditions, status=status, now=now, cursor=after, limit=most)
+        these: Any = {"status": status, "cursor": after, "limit": most}
+        if at is None:
+            page = await of.lists.page("key", by.workspace_id, conditions, now=now, **these)
+        else:
+            page = await of.past.page("key", by.workspace_id, conditions, at=at, **these)
         return page.items
 
-    found = await Search(of.journal.load, asked, now).page(candidates, cursor, limit)
-    return ListEnvelope([KeyView.of(each, now) for each in found.keys], found.next_cursor)
+    async def load(aggregate: Aggregate[Any], stream: str) -> Loaded[Any]:
+        return await (
+            of.journal.load(aggregate, stream) if at is None else of.past.load(aggregate, stream, at.position)
+        )
+
+    found = await Search(load, asked, now).page(candidates, cursor, limit)
+    return Page(found.keys, found.next_cursor)

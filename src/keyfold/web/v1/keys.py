@@ -12,9 +12,11 @@ from keyfold.domain.aggregates import KEY
 from keyfold.domain.key_events import KeyKind
 from keyfold.domain.key_state import KeyStatus
 from keyfold.domain.permissions import Environment
+from keyfold.domain.refusals import Invalid
 from keyfold.store.key_filter import KeyFilter
 from keyfold.web.auth import SELF, caller, services
 from keyfold.web.v1.common import (
+    AsOf,
     CursorParameter,
     Envelope,
     IntegrationFilter,
@@ -25,8 +27,10 @@ from keyfold.web.v1.common import (
     answered,
     etag,
     listed,
+    moment_of,
     secret,
     seen,
+    shown,
     utc,
 )
 from keyfold.web.v1.key_bodies import DelegateBody, KeyBody, KeyDocumentBody, KeyPatch
@@ -82,13 +86,14 @@ class KeyController(Controller):
         topic: TopicFilter = None,
         cursor: CursorParameter = None,
         min_position: MinPosition = None,
+        as_of: AsOf = None,
         limit: Limit = 50,
     ) -> ListEnvelope[KeyView]:
         """Newest first. What is asked for must hold all together; what counts days finds keys that haven't ended.
 
         With `action`, and `topic`, the keys that may do that now: exact, whatever was written a moment ago. A key that
         is bound to networks may from there. A page of many candidates can then be shorter than its `limit`; what counts
-        is whether it has a `nextCursor`."""
+        is whether it has a `nextCursor`. Of the past it isn't known how keys were used."""
         filters = KeyFilter(
             kind=kind,
             environment=environment,
@@ -104,28 +109,23 @@ class KeyController(Controller):
             idle_days=idle_days,
             over_wide_days=over_wide_days,
         )
+        at = await moment_of(request, as_of)
+        if at is not None:
+            demand_known(filters)
+        now = at.time if at else services(request).clock()
+        page: Any = {"status": status, "cursor": cursor, "min_position": min_position, "limit": limit}
         if asked := question(action, topic):
-            page = await permitted(
-                request, asked, filters, status=status, cursor=cursor, min_position=min_position, limit=limit
-            )
+            found = await permitted(request, asked, filters, at=at, **page)
+            views, more = [KeyView.of(each, now) for each in found.items], found.next_cursor
         else:
-            conditions = filters.conditions(services(request).clock())
-            page = await listed(
-                request,
-                KEY,
-                KeyView.of,
-                conditions,
-                status=status,
-                cursor=cursor,
-                min_position=min_position,
-                limit=limit,
-            )
-        return ListEnvelope(await with_usage(request, page.data), page.next_cursor)
+            answer = await listed(request, KEY, KeyView.of, filters.conditions(now), at=at, **page)
+            views, more = answer.data, answer.next_cursor
+        return ListEnvelope(views if at else await with_usage(request, views), more)
 
     @get("/{key_id:str}", opt={"permission": "keys:read"}, summary="Read a key")
-    async def key(self, request: Req, key_id: FromPath[str]) -> Response[Envelope[KeyView]]:
+    async def key(self, request: Req, key_id: FromPath[str], as_of: AsOf = None) -> Response[Envelope[KeyView]]:
         """With its version as `ETag`, for a change."""
-        return await _shown(request, key_id)
+        return await _shown(request, key_id, as_of)
 
     @get("/{key_id:str}/usage", opt={"permission": "keys:read"}, summary="Read how a key was used")
     async def usage(self, request: Req, key_id: FromPath[str]) -> Envelope[KeyUsage]:
@@ -134,9 +134,9 @@ class KeyController(Controller):
         return Envelope((await services(request).usage_store.of([key_id]))[key_id])
 
     @get("/self", opt={"permission": SELF}, summary="Read the key that asks")
-    async def myself(self, request: Req) -> Response[Envelope[KeyView]]:
+    async def myself(self, request: Req, as_of: AsOf = None) -> Response[Envelope[KeyView]]:
         """What the key that this request is made with is, and may do."""
-        return await _shown(request, (await caller(request)).cause.actor.id)
+        return await _shown(request, (await caller(request)).cause.actor.id, as_of)
 
     @patch("/{key_id:str}", opt={"permission": "keys:change"}, summary="Change a key")
     async def change(
@@ -173,7 +173,19 @@ async def with_usage(request: Req, views: list[KeyView]) -> list[KeyView]:
     return [msgspec.structs.replace(view, last_used_at=used[view.id].last_used_at) for view in views]
 
 
-async def _shown(request: Req, key_id: str) -> Response[Envelope[KeyView]]:
+def demand_known(filters: KeyFilter) -> None:
+    """That nothing is asked of the past which was only observed. Raises `Invalid`."""
+    asked = {"idleDays": filters.idle_days, "overWideDays": filters.over_wide_days}
+    wrong = [f"?{name}" for name, days in asked.items() if days is not None]
+    if wrong:
+        raise Invalid(
+            "How keys were used is not known of the past.", *[(each, "Leave it out, or `asOf`.") for each in wrong]
+        )
+
+
+async def _shown(request: Req, key_id: str, as_of: str | None) -> Response[Envelope[KeyView]]:
+    if as_of is not None:
+        return await shown(request, KEY, KeyView.of, key_id, as_of)
     state, version = await seen(request, KEY, key_id)
     (view,) = await with_usage(request, [KeyView.of(state, services(request).clock())])
     return Response(Envelope(view), headers={"ETag": etag(version)})

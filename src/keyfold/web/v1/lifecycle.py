@@ -1,6 +1,6 @@
 """Lifecycle events as a stream, for whoever wants to hear of them as they happen."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from litestar import Controller, Request, get
@@ -9,17 +9,12 @@ from litestar.params import FromQuery, QueryParameter
 from litestar.types import ASGIApp
 
 from keyfold.app.access import Caller
-from keyfold.domain.judgement import Question
 from keyfold.domain.lifecycle_event import structured
-from keyfold.domain.permissions import ANYTHING
-from keyfold.domain.refusals import Invalid
 from keyfold.web.auth import address, caller, services
 from keyfold.web.services import Services
 from keyfold.web.sse import EventStream, Item
-from keyfold.web.v1.audit import within_trail
 from keyfold.web.v1.common import LAST_POSITION
-
-PERMISSION = "audit:read"
+from keyfold.web.v1.trail import PERMISSION, beginning, unchanged, within_trail
 
 
 class LifecycleController(Controller):
@@ -48,35 +43,12 @@ class LifecycleController(Controller):
         stream ends within a second of the key, and when its permissions or its conditions change.
         """
         by, of = await caller(request), services(request)
-        begin = await _begin(of, request.headers.get("last-event-id"), after)
-        return EventStream(_items(of, by, begin, live=live), alive=_unchanged(of, by, address(request)))
+        begin = await beginning(of, request, after)
+        until = None if live else await of.journal.head()
+        of.readings.note(by, "stream")
+        return EventStream(_items(of, by, begin, until), alive=unchanged(of, by, address(request)))
 
 
-async def _begin(of: Services, last_event_id: str | None, after: int | None) -> int:
-    """The position to begin behind. Raises `Invalid` for one that nothing has been at yet."""
-    head = await of.journal.head()
-    if last_event_id is not None:
-        if not (last_event_id.isascii() and last_event_id.isdecimal() and len(last_event_id) < 19):
-            raise Invalid("This is no position.", ("Last-Event-ID", "Send the `id` of an event as it was given."))
-        after = int(last_event_id)
-    if after is not None and after > head:
-        raise Invalid("The log doesn't go so far.", ("?after", f"The last position is {head}."))
-    return head if after is None else after
-
-
-async def _items(of: Services, by: Caller, begin: int, *, live: bool) -> AsyncIterator[Item]:
-    async for position, record in of.feed.follow(by.workspace_id, within_trail(by, {}), after=begin, live=live):
+async def _items(of: Services, by: Caller, begin: int, until: int | None) -> AsyncIterator[Item]:
+    async for position, record in of.feed.follow(by.workspace_id, within_trail(by, {}), after=begin, until=until):
         yield Item(str(position), None, structured(record.encode()))
-
-
-def _unchanged(of: Services, by: Caller, source: str) -> Callable[[], Awaitable[bool]]:
-    """Whether the caller's key may still read the same."""
-
-    async def unchanged() -> bool:
-        known = await of.verifier.find_id(by.cause.actor.id)
-        if known is None or known.decision(Question(address=source), of.clock()).code != "valid":
-            return False
-        conditions = known.subject.key.document.conditions or ANYTHING
-        return PERMISSION in known.subject.permissions and conditions == by.conditions
-
-    return unchanged

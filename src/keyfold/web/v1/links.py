@@ -10,6 +10,7 @@ from keyfold.domain.aggregates import LINK
 from keyfold.domain.link import LinkStatus
 from keyfold.web.auth import caller, services
 from keyfold.web.v1.common import (
+    AsOf,
     CursorParameter,
     Envelope,
     IntegrationFilter,
@@ -20,6 +21,7 @@ from keyfold.web.v1.common import (
     WithReason,
     answered,
     listed,
+    moment_of,
     shown,
 )
 
@@ -37,6 +39,7 @@ class LinkController(Controller):
         partner_id: PartnerFilter = None,
         cursor: CursorParameter = None,
         min_position: MinPosition = None,
+        as_of: AsOf = None,
         limit: Limit = 50,
     ) -> ListEnvelope[LinkView]:
         """Newest first."""
@@ -49,11 +52,14 @@ class LinkController(Controller):
             cursor=cursor,
             min_position=min_position,
             limit=limit,
+            at=await moment_of(request, as_of),
         )
 
     @get("/{link_id:str}", opt={"permission": "links:read"}, summary="Read a link")
-    async def link(self, request: Request[Any, Any, Any], link_id: FromPath[str]) -> Response[Envelope[LinkView]]:
-        return await shown(request, LINK, LinkView.of, link_id)
+    async def link(
+        self, request: Request[Any, Any, Any], link_id: FromPath[str], as_of: AsOf = None
+    ) -> Response[Envelope[LinkView]]:
+        return await shown(request, LINK, LinkView.of, link_id, as_of)
 
     @post("/{link_id:str}/withdraw", status_code=200, opt={"permission": "links:withdraw"}, summary="Withdraw a link")
     async def withdraw(

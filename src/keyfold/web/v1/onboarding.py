@@ -4,13 +4,12 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Controller, Request, Response, post
-from litestar.datastructures import Cookie
 from litestar.params import JSONBody
 
 from keyfold.app.views import PreviewView, RedemptionView
-from keyfold.domain.session import LIFETIME
 from keyfold.domain.tokens import parse_token
-from keyfold.web.auth import PUBLIC, SESSION_COOKIE, services, visit
+from keyfold.web.auth import PUBLIC, services, visit
+from keyfold.web.sessions import cookie
 from keyfold.web.v1.common import Body, Envelope, answered, secret
 
 
@@ -21,6 +20,12 @@ class TokenBody(Body, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return "TokenBody(…)"
+
+
+class RedemptionBody(TokenBody, frozen=True, kw_only=True):
+    """`embedded` says that a page of another site has the portal in it: the session is known within that site alone."""
+
+    embedded: bool = False
 
 
 class OnboardingController(Controller):
@@ -36,9 +41,10 @@ class OnboardingController(Controller):
 
     @post("/redeem", opt={"permission": PUBLIC}, summary="Redeem a link")
     async def redeem(
-        self, request: Request[Any, Any, Any], data: JSONBody[TokenBody]
+        self, request: Request[Any, Any, Any], data: JSONBody[RedemptionBody]
     ) -> Response[Envelope[RedemptionView]]:
-        """Spends the link: the partner holds a key for each environment. The secrets are shown this once.
+        """Spends the link: the partner holds a key for each environment, and the secrets are shown this once. A link
+        back into the portal opens it, and issues nothing.
 
         Of many at the same time one succeeds; the others get 410 `link-used`. With an `Idempotency-Key` a lost answer
         can be had again by whoever holds that key; without one, recovery is rotation.
@@ -48,15 +54,5 @@ class OnboardingController(Controller):
         opened = await services(request).onboarding.redeem(data.token, who)
         response = secret(answered(opened.answer, 201))
         if opened.session is not None:
-            response.set_cookie(
-                Cookie(
-                    key=SESSION_COOKIE,
-                    value=opened.session.reveal,
-                    max_age=int(LIFETIME.total_seconds()),
-                    path="/",
-                    secure=True,
-                    httponly=True,
-                    samesite="strict",
-                )
-            )
+            response.headers["Set-Cookie"] = cookie(opened.session.reveal, embedded=data.embedded)
         return response

@@ -6,12 +6,14 @@ import msgspec
 from litestar import Controller, Request, Response, delete, get, post
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
-from keyfold.app.views import InvitationView, OffboardedView, PartnerView
+from keyfold.app.erasing import ErasureView
+from keyfold.app.views import FreshLinkView, InvitationView, OffboardedView, PartnerView
 from keyfold.domain.aggregates import PARTNER
 from keyfold.domain.partner import Invitation, PartnerStatus
 from keyfold.web.auth import caller, services
 from keyfold.web.v1.common import (
     LINES,
+    AsOf,
     Body,
     CursorParameter,
     Description,
@@ -21,8 +23,10 @@ from keyfold.web.v1.common import (
     ListEnvelope,
     MinPosition,
     Name,
+    WithReason,
     answered,
     listed,
+    moment_of,
     secret,
     shown,
 )
@@ -34,6 +38,10 @@ class InvitationBody(Body, frozen=True, kw_only=True):
     app_name: Name | None = None
     app_description: Description | None = None
     metadata: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class FreshLinkBody(Body, frozen=True, kw_only=True):
+    """There is nothing to say."""
 
 
 class ExternalController(Controller):
@@ -65,6 +73,7 @@ class PartnerController(Controller):
         integration_id: IntegrationFilter = None,
         cursor: CursorParameter = None,
         min_position: MinPosition = None,
+        as_of: AsOf = None,
         limit: Limit = 50,
     ) -> ListEnvelope[PartnerView]:
         """Newest first."""
@@ -77,13 +86,26 @@ class PartnerController(Controller):
             cursor=cursor,
             min_position=min_position,
             limit=limit,
+            at=await moment_of(request, as_of),
         )
 
     @get("/{partner_id:str}", opt={"permission": "partners:read"}, summary="Read a partner")
     async def partner(
-        self, request: Request[Any, Any, Any], partner_id: FromPath[str]
+        self, request: Request[Any, Any, Any], partner_id: FromPath[str], as_of: AsOf = None
     ) -> Response[Envelope[PartnerView]]:
-        return await shown(request, PARTNER, PartnerView.of, partner_id)
+        return await shown(request, PARTNER, PartnerView.of, partner_id, as_of)
+
+    @post("/{partner_id:str}/links", opt={"permission": "links:issue"}, summary="Issue a fresh link")
+    async def issue_link(
+        self, request: Request[Any, Any, Any], partner_id: FromPath[str], data: JSONBody[FreshLinkBody]
+    ) -> Response[Envelope[FreshLinkView]]:
+        """A one-time link back into the portal, for a partner that is onboarded: it opens a session and issues no keys.
+        One that isn't onboarded yet gets a new link in place of the first, which is withdrawn.
+
+        The `url` is shown this once. At most 20 links of a partner are open at a time.
+        """
+        by = await caller(request, creates=True)
+        return secret(answered(await services(request).links.issue(by, partner_id), 201))
 
     @delete("/{partner_id:str}", status_code=200, opt={"permission": "partners:offboard"}, summary="Offboard a partner")
     async def offboard(
@@ -95,3 +117,21 @@ class PartnerController(Controller):
         """Revokes every key of the partner and withdraws its link, in one transaction. Final."""
         by = await caller(request)
         return answered(await services(request).partners.offboard(by, partner_id, reason))
+
+    @post("/{partner_id:str}/erase", status_code=200, opt={"permission": "partners:erase"}, summary="Erase a partner")
+    async def erase(
+        self,
+        request: Request[Any, Any, Any],
+        partner_id: FromPath[str],
+        data: JSONBody[WithReason],
+        dry_run: Annotated[
+            bool, QueryParameter(name="dryRun", description="Say what would go, and do nothing.")
+        ] = False,
+    ) -> Response[Envelope[ErasureView]]:
+        """Makes what is personal about the partner unreadable for good: its name, description and metadata, the names
+        of its keys, and every address. Offboards it too.
+
+        Its history stays, with every hash and proof. Repeated, it changes nothing. Final.
+        """
+        by = await caller(request)
+        return answered(await services(request).erasures.partner(by, partner_id, data.reason, dry_run=dry_run))

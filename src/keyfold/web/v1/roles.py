@@ -14,6 +14,7 @@ from keyfold.domain.permissions import Permission
 from keyfold.domain.role import CustomRole, RoleTerms
 from keyfold.web.auth import caller, services
 from keyfold.web.v1.common import (
+    AsOf,
     Body,
     CursorParameter,
     Description,
@@ -24,6 +25,7 @@ from keyfold.web.v1.common import (
     Name,
     answered,
     listed,
+    moment_of,
     shown,
 )
 from keyfold.web.v1.patching import patched
@@ -66,21 +68,35 @@ class RoleController(Controller):
 
     @get("/", opt={"permission": "roles:read"}, summary="List roles")
     async def roles(
-        self, request: Req, cursor: CursorParameter = None, min_position: MinPosition = None, limit: Limit = 50
+        self,
+        request: Req,
+        cursor: CursorParameter = None,
+        min_position: MinPosition = None,
+        as_of: AsOf = None,
+        limit: Limit = 50,
     ) -> ListEnvelope[RoleView]:
         """Custom roles, newest first, and on the last page those that are built in."""
         page = await listed(
-            request, ROLE, RoleView.of, {}, status="active", cursor=cursor, min_position=min_position, limit=limit
+            request,
+            ROLE,
+            RoleView.of,
+            {},
+            status="active",
+            cursor=cursor,
+            min_position=min_position,
+            limit=limit,
+            at=await moment_of(request, as_of),
         )
         return page if page.next_cursor else ListEnvelope([*page.data, *BUILT_IN], None)
 
     @get("/{role_id:str}", opt={"permission": "roles:read"}, summary="Read a role")
-    async def role(self, request: Req, role_id: FromPath[str]) -> Response[Envelope[RoleView]]:
+    async def role(self, request: Req, role_id: FromPath[str], as_of: AsOf = None) -> Response[Envelope[RoleView]]:
         """With its version as `ETag`, for a change."""
         for each in BUILT_IN:
             if each.id == role_id:
+                await moment_of(request, as_of)
                 return Response(Envelope(each))
-        return await shown(request, ROLE, RoleView.of, role_id)
+        return await shown(request, ROLE, RoleView.of, role_id, as_of)
 
     @patch("/{role_id:str}", opt={"permission": "roles:manage"}, summary="Change a role")
     async def change(

@@ -8,13 +8,19 @@ from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import UNSET, UnsetType
 
 from keyfold.app.catalogue import may
+from keyfold.app.subjects import load_subject
 from keyfold.app.topic_views import CheckView, KeyTopicView, TopicSummary, TopicView
 from keyfold.app.topics import check
+from keyfold.app.views import IntegrationView
 from keyfold.domain.aggregates import INTEGRATION, KEY, TOPIC
+from keyfold.domain.judgement import Subject
+from keyfold.domain.key_state import Key
+from keyfold.domain.moment import Moment
 from keyfold.domain.topic_entry import EXAMPLES, AddSchema, Compatibility, Direction, Topic, TopicTerms
 from keyfold.domain.topics import TOPIC_LENGTH
 from keyfold.web.auth import SELF, caller, services
 from keyfold.web.v1.common import (
+    AsOf,
     Body,
     CursorParameter,
     Description,
@@ -24,7 +30,9 @@ from keyfold.web.v1.common import (
     MinPosition,
     answered,
     listed,
+    moment_of,
     seen,
+    seen_at,
     shown,
 )
 from keyfold.web.v1.patching import patched
@@ -102,19 +110,27 @@ class TopicController(Controller):
         status: FromQuery[Literal["active", "withdrawn"]] = "active",
         cursor: CursorParameter = None,
         min_position: MinPosition = None,
+        as_of: AsOf = None,
         limit: Limit = 50,
     ) -> ListEnvelope[TopicSummary]:
         """Of an integration, newest first."""
-        await seen(request, INTEGRATION, integration_id)
-        its = {"integration_id = $?": integration_id}
+        await shown(request, INTEGRATION, IntegrationView.of, integration_id, as_of)
         return await listed(
-            request, TOPIC, TopicSummary.of, its, status=status, cursor=cursor, min_position=min_position, limit=limit
+            request,
+            TOPIC,
+            TopicSummary.of,
+            {"integration_id = $?": integration_id},
+            status=status,
+            cursor=cursor,
+            min_position=min_position,
+            limit=limit,
+            at=await moment_of(request, as_of),
         )
 
     @get("/topics/{topic_id:str}", opt={"permission": "integrations:read"}, summary="Read a topic")
-    async def topic(self, request: Req, topic_id: FromPath[str]) -> Response[Envelope[TopicView]]:
+    async def topic(self, request: Req, topic_id: FromPath[str], as_of: AsOf = None) -> Response[Envelope[TopicView]]:
         """With all versions of its schema, and its own version as `ETag`, for a change."""
-        return await shown(request, TOPIC, TopicView.of, topic_id)
+        return await shown(request, TOPIC, TopicView.of, topic_id, as_of)
 
     @patch("/topics/{topic_id:str}", opt={"permission": "integrations:change"}, summary="Change a topic")
     async def change(
@@ -157,12 +173,17 @@ class KeyTopicController(Controller):
 
     @get("/self/topics", opt={"permission": SELF}, summary="List the topics of the key that asks")
     async def of_myself(
-        self, request: Req, cursor: CursorParameter = None, min_position: MinPosition = None, limit: Limit = 50
+        self,
+        request: Req,
+        cursor: CursorParameter = None,
+        min_position: MinPosition = None,
+        as_of: AsOf = None,
+        limit: Limit = 50,
     ) -> ListEnvelope[KeyTopicView]:
         """What of the catalogue it may send and receive right now, with schemas and examples. A page may be shorter
         than its `limit`; what counts is whether it has a `nextCursor`."""
         key_id = (await caller(request)).cause.actor.id
-        return await _of_key(request, key_id, cursor=cursor, min_position=min_position, limit=limit)
+        return await _of_key(request, key_id, as_of, cursor=cursor, min_position=min_position, limit=limit)
 
     @get("/{key_id:str}/topics", opt={"permission": "keys:read"}, summary="List the topics of a key")
     async def of_key(
@@ -171,30 +192,39 @@ class KeyTopicController(Controller):
         key_id: FromPath[str],
         cursor: CursorParameter = None,
         min_position: MinPosition = None,
+        as_of: AsOf = None,
         limit: Limit = 50,
     ) -> ListEnvelope[KeyTopicView]:
         """What of its integration's catalogue the key may send and receive right now."""
-        return await _of_key(request, key_id, cursor=cursor, min_position=min_position, limit=limit)
+        return await _of_key(request, key_id, as_of, cursor=cursor, min_position=min_position, limit=limit)
 
 
-async def _of_key(
-    request: Req, key_id: str, *, cursor: str | None, min_position: int | None, limit: int
-) -> ListEnvelope[KeyTopicView]:
-    key, _ = await seen(request, KEY, key_id)
-    known = await services(request).verifier.find_id(key_id)
-    if key.kind != "service" or known is None:
+async def _of_key(request: Req, key_id: str, as_of: str | None, **page: Any) -> ListEnvelope[KeyTopicView]:
+    at = await moment_of(request, as_of)
+    key, subject = await _subject(request, key_id, at)
+    if key.kind != "service" or subject is None:
         return ListEnvelope([], None)
-    its, now = {"integration_id = $?": key.integration_id}, services(request).clock()
-    page = await listed(
+    found = await listed(
         request,
         TOPIC,
-        lambda topic, _: KeyTopicView.of(
-            topic, send=may(known, "send", topic.name, now), receive=may(known, "receive", topic.name, now)
+        lambda topic, now: KeyTopicView.of(
+            topic, send=may(subject, "send", topic.name, now), receive=may(subject, "receive", topic.name, now)
         ),
-        its,
+        {"integration_id = $?": key.integration_id},
         status="active",
-        cursor=cursor,
-        min_position=min_position,
-        limit=limit,
+        at=at,
+        **page,
     )
-    return ListEnvelope([each for each in page.data if each.send or each.receive], page.next_cursor)
+    return ListEnvelope([each for each in found.data if each.send or each.receive], found.next_cursor)
+
+
+async def _subject(request: Req, key_id: str, at: Moment | None) -> tuple[Key, Subject | None]:
+    """A key that the caller may see, with all that it is judged by, of now or of a moment."""
+    of = services(request)
+    if at is None:
+        key, _ = await seen(request, KEY, key_id)
+        known = await of.verifier.find_id(key_id)
+        return key, known.subject if known else None
+    key = await seen_at(request, KEY, key_id, at)
+    subject, _ = await load_subject(lambda aggregate, stream: of.past.load(aggregate, stream, at.position), key_id)
+    return key, subject

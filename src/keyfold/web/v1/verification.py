@@ -21,4 +21,4 @@ class VerificationController(Controller):
         """Whether a key of this workspace may be used, for an action on a topic if one is given. Always the truth:
         503 when it can't be asked, never a guess."""
         of, by = services(request), await caller(request)
-        return secret(Response(Envelope(await verified(of.verifier, by, data, of.clock()))))
+        return secret(Response(Envelope(await verified(of.verifier, by, data, of.clock(), of.witness))))

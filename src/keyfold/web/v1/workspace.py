@@ -11,7 +11,7 @@ from keyfold.domain.aggregates import WORKSPACE
 from keyfold.domain.rates import Rate
 from keyfold.domain.workspace import House, Workspace
 from keyfold.web.auth import caller, services
-from keyfold.web.v1.common import Body, Envelope, Name, answered, shown
+from keyfold.web.v1.common import AsOf, Body, Envelope, Name, answered, shown
 from keyfold.web.v1.patching import patched
 
 Req = Request[Any, Any, Any]
@@ -44,9 +44,9 @@ class WorkspaceController(Controller):
     tags = ("Workspace",)
 
     @get("/", opt={"permission": "workspace:read"}, summary="Read the workspace")
-    async def workspace(self, request: Req) -> Response[Envelope[WorkspaceView]]:
+    async def workspace(self, request: Req, as_of: AsOf = None) -> Response[Envelope[WorkspaceView]]:
         """With its version as `ETag`, for a change. `owners` are the owners' keys that keep it manageable."""
-        return await shown(request, WORKSPACE, WorkspaceView.of, (await caller(request)).workspace_id)
+        return await shown(request, WORKSPACE, WorkspaceView.of, (await caller(request)).workspace_id, as_of)
 
     @patch("/", opt={"permission": "workspace:change"}, summary="Change the workspace")
     async def change(self, request: Req, data: JSONBody[WorkspacePatch]) -> Response[Envelope[WorkspaceView]]:

@@ -1,0 +1,1 @@
+SELECT keyfold.add_log_key($1)

@@ -1,0 +1,1 @@
+SELECT position, record FROM keyfold.log WHERE stream = $1 AND version = 1

@@ -1,0 +1,1 @@
+SELECT keyfold.cosign($1, $2, $3)

@@ -1,0 +1,1 @@
+SELECT subject, pepper, wrapped FROM keyfold.data_keys WHERE subject = ANY ($1::text[])

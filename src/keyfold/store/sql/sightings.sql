@@ -1,0 +1,1 @@
+SELECT key_id, address FROM keyfold.key_addresses WHERE key_id = ANY ($1::text[])

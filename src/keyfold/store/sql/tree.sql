@@ -1,0 +1,1 @@
+SELECT size, root FROM keyfold.tree

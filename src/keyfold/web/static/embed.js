@@ -1,0 +1,81 @@
+// <keyfold-portal src="https://keyfold.example.com" integration="int_…"></keyfold-portal>
+//
+// The partner portal in a page of your own. Your page's origin must be among the integration's `origins`. Hand over a
+// link, onboarding or back into the portal, by the property `link` (never an attribute, so it stays out of the page's
+// markup), or when the element asks for one:
+//
+//   element.addEventListener("linkneeded", async () => { element.link = await freshLinkFromYourBackend(); });
+//
+// Other events: "opened" (a visit is open), "firstevent" (their first event has arrived), "closed" (the visit is over).
+(() => {
+  const EVENTS = ["linkneeded", "opened", "firstevent", "closed"];
+  const TALLEST = 20000;
+
+  class KeyfoldPortal extends HTMLElement {
+    static observedAttributes = ["src", "integration"];
+    #frame = null;
+    #origin = "";
+    #token = "";
+    #isReady = false;
+    #hear = (event) => this.#heard(event);
+
+    /** The address of a link as it was given, or the token at its end. */
+    set link(address) {
+      this.#token = String(address ?? "").split("#").pop();
+      if (this.#isReady) this.#tell("link");
+    }
+
+    connectedCallback() {
+      addEventListener("message", this.#hear);
+      this.#build();
+    }
+
+    disconnectedCallback() {
+      removeEventListener("message", this.#hear);
+      this.#frame?.remove();
+      this.#frame = null;
+    }
+
+    attributeChangedCallback() {
+      if (this.isConnected) this.#build();
+    }
+
+    #build() {
+      const [src, integration] = [this.getAttribute("src"), this.getAttribute("integration")];
+      this.#frame?.remove();
+      this.#isReady = false;
+      if (!src || !integration) return;
+      const address = new URL(`/portal/embed/${encodeURIComponent(integration)}`, src);
+      if (!/^https?:$/.test(address.protocol)) return;
+      const frame = document.createElement("iframe");
+      this.#origin = address.origin;
+      frame.title = this.getAttribute("label") ?? "Partner portal";
+      frame.allow = "clipboard-write";
+      frame.referrerPolicy = "no-referrer";
+      Object.assign(frame.style, { display: "block", width: "100%", height: "40rem", border: "0" });
+      Object.assign(this.style, { display: "block" });
+      frame.addEventListener("load", () => this.#tell("hello"));
+      frame.src = address.href;
+      this.#frame = frame;
+      this.append(frame);
+    }
+
+    #tell(what) {
+      this.#frame?.contentWindow?.postMessage({ keyfold: what, token: this.#token }, this.#origin);
+    }
+
+    #heard(event) {
+      if (!this.#frame || event.source !== this.#frame.contentWindow || event.origin !== this.#origin) return;
+      const said = event.data;
+      if (typeof said !== "object" || said === null) return;
+      if (said.keyfold === "ready") this.#isReady = true;
+      if (said.keyfold === "redeemed") this.#token = ""; // it works once: from now on the visit counts
+      if (said.keyfold === "height" && Number.isFinite(said.height)) {
+        this.#frame.style.height = `${Math.min(Math.max(said.height, 200), TALLEST)}px`;
+      }
+      if (EVENTS.includes(said.keyfold)) this.dispatchEvent(new CustomEvent(said.keyfold, { detail: { partnerId: said.partnerId } }));
+    }
+  }
+
+  if (!customElements.get("keyfold-portal")) customElements.define("keyfold-portal", KeyfoldPortal);
+})();

@@ -1,0 +1,131 @@
+// Elements made by hand. Texts go in as text, whatever is in them: a name with markup shows its markup.
+
+import { t } from "./texts.js";
+
+export const $ = (selector, inside = document) => inside.querySelector(selector);
+
+const SVG = "http://www.w3.org/2000/svg";
+const fill = (made, properties, children) => {
+  for (const [name, value] of Object.entries(properties)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else if (name === "value" || name === "checked") made[name] = value;
+    else made.setAttribute(name, value === true ? "" : value);
+  }
+  made.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  return made;
+};
+
+export const h = (name, properties = {}, ...children) => fill(document.createElement(name), properties, children);
+export const svg = (name, properties = {}, ...children) => fill(document.createElementNS(SVG, name), properties, children);
+
+export const button = (text, onclick, properties = {}) => h("button", { type: "button", onclick, ...properties }, text);
+/** A name or text that somebody else wrote, in whatever direction it runs. */
+export const theirs = (text, name = "bdi") => h(name, name === "bdi" ? {} : { dir: "auto", class: "text" }, text ?? "");
+
+let fading;
+export function say(text) {
+  clearTimeout(fading);
+  $("#said").textContent = text;
+  if (text) fading = setTimeout(() => say(""), 8000);
+}
+
+/** Puts this section in the place of whatever was shown, and the reader at its beginning. */
+export function show(id, title, ...parts) {
+  const heading = h("h1", { tabindex: "-1" }, title);
+  const section = h("section", { id, class: "sheet" }, heading, ...parts);
+  $("main").replaceChildren(section);
+  heading.focus({ preventScroll: true });
+  scrollTo({ top: 0, behavior: "instant" });
+  say("");
+  performance.mark("shown");
+  return section;
+}
+
+const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
+const precise = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
+const UNITS = [["year", 31536000], ["month", 2592000], ["week", 604800], ["day", 86400], ["hour", 3600], ["minute", 60]];
+
+function distance(moment) {
+  const seconds = (moment - Date.now()) / 1000;
+  for (const [unit, size] of UNITS) {
+    if (Math.abs(seconds) >= size) return relative.format(Math.round(seconds / size), unit);
+  }
+  return Math.abs(seconds) < 10 ? t("time.now") : relative.format(Math.trunc(seconds), "second");
+}
+
+/** A moment as people speak of it, with the exact one on hover. */
+export function when(text) {
+  const moment = new Date(text);
+  return h("time", { datetime: text, title: exact.format(moment), "data-relative": true }, distance(moment));
+}
+
+export const clock = (text) => h("time", { datetime: text, title: exact.format(new Date(text)) }, precise.format(new Date(text)));
+export const date = (text) => h("time", { datetime: text }, exact.format(new Date(text)));
+
+setInterval(() => {
+  for (const each of document.querySelectorAll("time[data-relative]")) each.textContent = distance(new Date(each.dateTime));
+}, 10000);
+
+export function duration(seconds) {
+  const [unit, size] = UNITS.slice(3).find(([, each]) => seconds >= each) ?? ["second", 1];
+  const said = new Intl.NumberFormat(undefined, { style: "unit", unit, unitDisplay: "long" });
+  return said.format(Math.floor(seconds / size));
+}
+
+/** An id or key, shown without its middle; what is selected and copied is the whole. */
+export function mono(id, properties = {}) {
+  const [head, tail] = id.length > 20 ? [id.slice(0, id.lastIndexOf("_") + 5), id.slice(-6)] : [id, ""];
+  const middle = id.slice(head.length, id.length - tail.length);
+  return h("code", { class: "id", title: id, ...properties }, head, middle && h("span", { class: "middle" }, middle), tail);
+}
+
+export const shortened = (secret) => `${secret.slice(0, 12)}…${secret.slice(-4)}`;
+
+/** Copies, or where there is no clipboard selects what is to be copied. */
+export async function copy(text, said, element) {
+  try {
+    await navigator.clipboard.writeText(text);
+    say(said);
+  } catch {
+    if (element) getSelection().selectAllChildren(element);
+    say(t(element ? "copy.selected" : "copy.failed"));
+  }
+}
+
+/** A state is a word with a dot, and never a color alone. */
+export const state = (name, word = t(`state.${name}`)) => h("span", { class: `state ${name}` }, word);
+
+export const empty = (title, todo, ...more) => h("div", { class: "empty" }, h("p", {}, h("strong", {}, title)), h("p", {}, todo), ...more);
+
+export const json = (value) => h("pre", { tabindex: "0", class: "json" }, h("code", {}, JSON.stringify(value, null, 2)));
+
+let named = 0;
+/** A field with its label, and what there is to say of it. */
+export function field(label, control, hint = "") {
+  const id = `field-${++named}`;
+  control.id = id;
+  const said = hint && h("span", { class: "hint", id: `${id}-hint` }, hint);
+  if (said) control.setAttribute("aria-describedby", said.id);
+  return h("p", { class: "field" }, h("label", { for: id }, label), control, said);
+}
+
+/** One of several, as buttons side by side. `choices`: [value, label] each. */
+export function segments(label, choices, chosen, onchoose) {
+  const buttons = choices.map(([value, text]) =>
+    button(text, () => choose(value), { "aria-pressed": String(value === chosen), "data-value": value }),
+  );
+  const choose = (value) => {
+    for (const each of buttons) each.setAttribute("aria-pressed", String(each.dataset.value === value));
+    onchoose(value);
+  };
+  return h("span", { class: "segments", role: "group", "aria-label": label }, buttons);
+}
+
+export const select = (choices, chosen, onchange, properties = {}) =>
+  h(
+    "select",
+    { onchange: (event) => onchange?.(event.target.value), ...properties },
+    choices.map(([value, text]) => h("option", { value, selected: value === chosen }, text)),
+  );

@@ -1,0 +1,460 @@
+"""The portal by clicks in a real browser, on a real system: the way in, the first event, and life at home."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import nats
+import pytest
+
+from examples.system import System
+
+from .chromium import Browser, Page
+from .portal import (
+    at_home,
+    describe_topics,
+    fresh_link,
+    is_wider_than_the_window,
+    needs_chromium,
+    present,
+    redeemed,
+    secrets_on,
+    section,
+    settled,
+    violations,
+    workspace,
+)
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), needs_chromium]
+FIRST_PAGE = 100_000
+"""Bytes that the first page has over the wire at the most."""
+HOSTILE = {
+    "markup": "<img src=x onerror=alert(1)><b>bold</b> & {place} </script>",
+    "right to left": "\u202e\u0645\u0632\u0627\u0645\u0646\u0629\u202c שלום",
+    "emoji": "👩‍👩‍👧‍👦🏳️‍🌈 Örder",
+    "long": "W" * 256,
+}
+
+
+async def sent(system: System, key: str, *bodies: dict[str, Any]) -> None:
+    """What a partner's own program does: nats-py, the key as its token, and a request."""
+    client = await nats.connect(system.nats_url, token=key)
+    for body in bodies:
+        answer = await client.request("events.app.order.created", json.dumps(body).encode(), timeout=10)
+        assert b'"seq"' in answer.data, answer.data
+    await client.close()
+
+
+async def test_from_the_link_to_the_first_event_of_ones_own_code(system: System, page: Page) -> None:
+    await page.may_use_clipboard()
+    link = await system.invite(appName="Order sync", appDescription="Sends orders.")
+    dev, *_ = await redeemed(page, link)
+    await page.click("#stored")
+    await settled(page)
+    await page.until("document.querySelector('.watch .state')?.textContent === 'connected'")
+    assert await secrets_on(page) == []
+    assert "Waiting for your code" in await page.text(".verdict")
+
+    await page.click("#test")
+    await page.until("document.querySelectorAll('.live details').length === 1")
+    assert "test" in await page.text(".live")
+    assert not await page.evaluate("!!document.querySelector('.verdict.good')")
+
+    await page.click("#copy")
+    await page.until("document.querySelector('#said').textContent.startsWith('Copied')")
+    program = await page.evaluate("navigator.clipboard.readText()")
+    assert (dev in program, system.nats_url in program) == (True, True)
+    # the program as it was copied, run as it stands
+    await asyncio.to_thread(exec, compile(program, "snippet", "exec"), {})
+    await page.until("!!document.querySelector('.verdict.good')")
+    assert "your code's event has arrived, over NATS" in await page.text(".verdict")
+
+    await page.click("#look")
+    await page.shown("home")
+    assert await page.evaluate("location.pathname + location.hash") == "/portal"
+
+
+async def test_each_snippet_of_http_and_the_command_line_has_ones_own_values(system: System, page: Page) -> None:
+    await page.may_use_clipboard()
+    dev, stage, _ = await redeemed(page, await system.invite(appName="Order sync"))
+    await page.click("#stored")
+    await settled(page)
+    await page.until("document.querySelector('.snippet').textContent.includes('nats')")
+    for language, subject in (("javascript", "events.app"), ("curl", "topic=app/"), ("cli", "nats request events.app")):
+        await page.click(f"[data-value={language}]")
+        assert await secrets_on(page) == []
+        await page.click("#copy")
+        await page.until(f"navigator.clipboard.readText().then((text) => text.includes({json.dumps(dev)}))")
+        program = await page.evaluate("navigator.clipboard.readText()")
+        assert subject in program
+    await page.click("[data-value=curl]")
+    await page.click("[data-value=stage]")
+    await page.click("#copy")
+    await page.until(f"navigator.clipboard.readText().then((text) => text.includes({json.dumps(stage)}))")
+    command = await page.evaluate("navigator.clipboard.readText()")
+    running = await asyncio.create_subprocess_shell(
+        command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    assert b'"sequence"' in (await running.communicate())[0]
+    await page.until("!!document.querySelector('.verdict.good')")
+
+
+async def test_secrets_stay_nowhere_once_the_page_is_left(system: System, page: Page) -> None:
+    link = await system.invite(appName="Order sync")
+    keys = await redeemed(page, link)
+    await page.click("#stored")
+    await settled(page)
+    await page.open(f"{system.url}/docs")
+    await page.evaluate("history.back()")
+    await page.shown("home")  # the visit is open: what Back shows is the portal, never the keys
+    assert await secrets_on(page) == []
+
+    kept = await page.evaluate(
+        """(async () => {
+            const names = await caches.keys();
+            return JSON.stringify([names, Object.entries(localStorage), Object.entries(sessionStorage),
+                document.cookie, history.state, await indexedDB.databases(), window.name]);
+        })()"""
+    )
+    assert kept == '[[],[],[],"",null,[],""]'
+    past = (await page.call("Page.getNavigationHistory"))["entries"]
+    everything = " ".join([each["url"] + each["title"] for each in past] + page.requests[1:])
+    token = link.partition("#")[2]
+    assert [secret for secret in (*keys, token) if secret in everything] == []
+
+
+async def test_back_to_the_page_that_showed_the_keys_shows_none(system: System, page: Page) -> None:
+    await redeemed(page, await system.invite(appName="Order sync"))
+    leaving = asyncio.create_task(page.call("Page.navigate", url=f"{system.url}/docs"))
+    assert await page.answer_dialog(accept=True) == "beforeunload"
+    await leaving
+    await page.until("location.pathname === '/docs' && document.readyState === 'complete'")
+    await page.evaluate("history.back()")
+    await page.shown("home")
+    assert await secrets_on(page) == []
+
+
+async def test_a_link_that_scanners_looked_at_still_redeems(system: System, browser: Browser, page: Page) -> None:
+    link = await system.invite(appName="Order sync")
+    address, _, token = link.partition("#")
+    async with httpx.AsyncClient(base_url=system.url) as client:
+        looks = [client.request(method, address) for method in ("GET", "HEAD") * 25]
+        assert {answer.status_code for answer in await asyncio.gather(*looks)} == {200}
+        for _ in range(5):
+            assert (await client.post("/api/v1/onboarding/preview", json={"token": token})).status_code == 200
+    scanner = await browser.page()
+    await scanner.open(link)  # one that runs scripts, and clicks nothing
+    await scanner.shown("invitation")
+    assert len(await redeemed(page, link)) == 3
+
+
+async def test_a_second_tab_gets_a_way_on(system: System, browser: Browser, page: Page) -> None:
+    link = await system.invite(appName="Order sync")
+    await redeemed(page, link)
+    other = await browser.page(beside=page)
+    await other.open(link)
+    await other.shown("end")
+    assert "go on in the tab where you did it" in await other.text("#end")
+    await other.click("#look")
+    await other.shown("home")
+    assert await secrets_on(other) == []
+
+
+async def test_a_fresh_link_leads_home_by_one_click(system: System, browser: Browser, page: Page) -> None:
+    await at_home(page, await system.invite(appName="Order sync"))
+    partner_id = str(await page.evaluate("document.querySelector('#home .id').textContent"))
+    back = await browser.page()
+    await back.open(await fresh_link(system, partner_id))
+    await back.shown("return")
+    await back.click("#redeem")
+    await back.shown("home")
+    assert "Order sync" in await back.text("h1")
+
+    await back.click("#colleague")
+    await back.click("dialog button[type=submit]")
+    await back.until("!!document.querySelector('dialog .secret')")
+    link = str(await back.evaluate("document.querySelector('dialog .secret').textContent"))
+    colleague = await browser.page()
+    await colleague.open(link)
+    await colleague.shown("return")
+    await back.click("dialog .actions:last-child button")
+
+    await back.click("#out")
+    await back.shown("end")
+    assert "signed out" in await back.text("#end")
+    await back.open(f"{system.url}/portal")
+    await back.shown("end")
+
+
+async def test_a_key_is_rotated_suspended_narrowed_and_revoked_by_clicks(system: System, page: Page) -> None:
+    dev, stage, prod = await at_home(page, await system.invite(appName="Order sync"))
+    ids = [f"key_{key.split('_')[2]}" for key in (dev, stage, prod)]
+
+    await page.click(f"[data-key={ids[0]}] [data-act=rotate]")
+    await page.until("!!document.querySelector('dialog .picture svg')")
+    await page.evaluate(
+        "(() => { const menu = document.querySelector('dialog [name=overlap]'); menu.value = '3600';"
+        " menu.dispatchEvent(new Event('change')); })()"
+    )
+    await page.click("dialog button[type=submit]")
+    await page.until("!!document.querySelector('dialog .secret')")
+    (successor,) = await secrets_on(page)
+    await page.click("dialog button[type=submit]")
+    await page.until("!document.querySelector('dialog') && document.querySelectorAll('.key').length === 4")
+    assert await secrets_on(page) == []
+    assert "retiring" in await page.text(f"[data-key={ids[0]}]")
+    assert [(await verdict(system, key))["valid"] for key in (dev, successor)] == [True, True]
+
+    await _do(page, ids[1], "suspend", "a test")
+    await page.until(f"document.querySelector('[data-key={ids[1]}] .state').textContent === 'suspended'")
+    assert (await verdict(system, stage))["code"] == "suspended"
+    await page.click(f"[data-key={ids[1]}] [data-act=reinstate]")
+    await page.until(f"document.querySelector('[data-key={ids[1]}] .state').textContent === 'active'")
+    assert (await verdict(system, stage))["valid"]
+
+    await page.click(f"[data-key={ids[1]}] [data-act=narrow]")
+    await page.until("!!document.querySelector('dialog textarea[name=send-topics]')")
+    await page.evaluate("document.querySelector('dialog textarea[name=send-topics]').value = 'app/order/created'")
+    await page.click("dialog button[type=submit]")
+    await page.until(f"document.querySelector('[data-key={ids[1]}] .rules').textContent.includes('app/order/created')")
+
+    await _do(page, ids[2], "revoke", "a test")
+    await page.until(f"document.querySelector('[data-key={ids[2]}] .state').textContent === 'revoked'")
+    assert not (await verdict(system, prod))["valid"]
+
+    await section(page, "history")
+    said = await page.text(".history")
+    happened = (
+        "A key was rotated",
+        "A key was suspended",
+        "A key was reinstated",
+        "A key was changed",
+        "A key was revoked",
+    )
+    assert [each for each in happened if each not in said] == []
+
+
+async def _do(page: Page, key_id: str, act: str, reason: str) -> None:
+    await page.click(f"[data-key={key_id}] [data-act={act}]")
+    await page.until("!!document.querySelector('dialog [name=reason]')")
+    await page.evaluate(f"document.querySelector('dialog [name=reason]').value = {json.dumps(reason)}")
+    await page.click("dialog button[type=submit]")
+    await page.until("!document.querySelector('dialog')")
+
+
+async def verdict(system: System, secret: str) -> Any:
+    async with workspace(system) as client:
+        return (await client.post("/api/v1/keys/verify", json={"key": secret})).json()["data"]
+
+
+async def test_topics_live_events_usage_and_dead_letters_show_what_there_is(system: System, page: Page) -> None:
+    own = await system.anew()
+    await describe_topics(own)
+    dev, *_ = await at_home(page, await own.invite(appName="Order sync"))
+    await sent(own, dev, *({"orderId": f"o_{n}"} for n in range(3)))
+
+    await section(page, "topics")
+    assert (await page.text(".list")).count("app/") == 2
+    await page.click("[data-topic='app/order/created'] summary")
+    assert '"orderId"' in await page.text("[data-topic='app/order/created']")
+    await page.click("[data-topic='app/order/created'] .actions button")
+    await page.until("!!document.querySelector('dialog textarea')")
+    await page.click("dialog button[type=submit]")
+    await page.until("document.querySelector('#said').textContent.startsWith('Stored as evt_')")
+
+    await section(page, "events")
+    await page.until("document.querySelectorAll('.live details').length === 4")
+    await sent(own, dev, {"orderId": "o_live"})
+    await page.until("document.querySelectorAll('.live details').length === 5")
+    assert "o_live" in str(await page.evaluate("document.querySelector('.live li').textContent"))
+    await page.click("[data-value=stage]")
+    await page.until("!!document.querySelector('.live .empty')")
+
+    async with httpx.AsyncClient(base_url=own.url, headers={"Authorization": f"Bearer {dev}"}) as client:
+        pulled = (await client.post("/api/v1/consumers/own/pull", json={"batch": 1, "waitSeconds": 10})).json()["data"]
+        body = {"tokens": [pulled[0]["token"]], "reason": "can't be read"}
+        answer = await client.post("/api/v1/consumers/own/terminate", json=body)
+        assert answer.status_code == 200, answer.text
+    await eventually(page, "usage", "document.querySelector('.tiles dd')?.textContent === '5'")
+    assert await page.evaluate("document.querySelectorAll('.chart canvas').length") == 1
+
+    await eventually(page, "letters", "!!document.querySelector('[data-letter]')")
+    assert "can't be read" in await page.text("[data-letter]")
+    await page.click("[data-letter] [data-act=redrive]")
+    await page.until("!!document.querySelector('#body .empty')")
+
+
+async def eventually(page: Page, name: str, expression: str) -> None:
+    """Opens the section until what is counted a little later is there."""
+    for _ in range(60):
+        await section(page, name)
+        if await page.evaluate(expression):
+            return
+        await asyncio.sleep(0.25)
+    pytest.fail(f"{expression}: {await page.text('#body')}")
+
+
+async def test_without_a_network_home_says_so_and_goes_on_by_itself(system: System, page: Page) -> None:
+    await at_home(page, await system.invite(appName="Order sync"))
+    await page.offline(True)
+    await page.click(".tabs a[href='#history']")
+    await page.until("!document.querySelector('#offline').hidden")
+    await page.offline(False)
+    await page.until("document.querySelector('#offline').hidden && !!document.querySelector('.history li')")
+
+
+async def test_a_visit_that_is_ended_elsewhere_ends_here_at_once(system: System, page: Page) -> None:
+    await at_home(page, await system.invite(appName="Order sync"))
+    partner_id = str(await page.evaluate("document.querySelector('#home .id').textContent"))
+    await section(page, "events")
+    async with workspace(system) as client:
+        answer = await client.delete(f"/api/v1/partners/{partner_id}")
+        assert answer.status_code == 200, answer.text
+    await page.shown("end")
+    assert "Your visit has ended" in await page.text("#end")
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+async def test_hostile_names_show_as_text_and_break_no_layout(system: System, page: Page, kind: str) -> None:
+    name, own = HOSTILE[kind], await system.anew()
+    await present(own, name=name, description=name)
+    await page.resize(360)
+    await page.open(await own.invite(appName=name, appDescription=name))
+    await page.shown("invitation")
+    places = [("#house", 1), ("#invitation", 4)]
+    for step, following in (("#redeem", "keys"), ("#stored", "first"), ("#look", "home")):
+        for place, times in places:
+            assert str(await page.evaluate(f"document.querySelector('{place}').textContent")).count(name) >= times, (
+                place
+            )
+        assert await page.evaluate("document.querySelectorAll('main b, main img, main script').length") == 0
+        assert not await is_wider_than_the_window(page), following
+        await page.click(step)
+        await (settled(page) if following == "first" else page.shown(following))
+        places = [("#house", 1)]
+    for each in ("keys", "topics", "events", "usage", "letters", "history"):
+        await section(page, each)
+        assert not await is_wider_than_the_window(page), each
+    assert str(await page.evaluate("document.querySelector('h1').textContent")) == name
+
+
+async def test_no_page_has_an_accessibility_violation_in_light_or_dark(system: System, page: Page) -> None:
+    own = await system.anew()
+    await present(own, name="Meridian", color="#f5e663")  # a color that nobody could read as it is
+    await describe_topics(own)
+
+    async def demand(where: str) -> None:
+        for scheme in ("light", "dark"):
+            await page.prefer(scheme)
+            assert await violations(page) == [], (where, scheme)
+
+    link = await own.invite(appName="Order sync", appDescription="Sends orders.")
+    await page.open(link)
+    await page.shown("invitation")
+    await demand("welcome")
+    await page.click("#redeem")
+    await page.shown("keys")
+    await demand("keys")
+    (dev, *_) = await secrets_on(page)
+    await page.click("#stored")
+    await settled(page)
+    await sent(own, dev, {"orderId": "o_1"})
+    await page.until("!!document.querySelector('.verdict.good')")
+    await demand("first")
+    await page.click("#look")
+    await page.shown("home")
+    partner_id = str(await page.evaluate("document.querySelector('#home .id').textContent"))
+    for name in ("keys", "topics", "events", "usage", "letters", "history"):
+        await section(page, name)
+        await demand(name)
+    await section(page, "keys")
+    for act in ("rotate", "suspend", "narrow", "revoke"):
+        await page.click(f"[data-act={act}]")
+        await page.until("!!document.querySelector('dialog')")
+        await demand(act)
+        await page.evaluate("document.querySelector('dialog').close()")
+    await page.open(await fresh_link(own, partner_id))
+    await page.shown("return")
+    await demand("return")
+    await page.open("about:blank")
+    await page.open(link)
+    await page.shown("end")
+    await demand("end")
+
+
+async def test_the_whole_way_in_goes_by_keyboard(system: System, page: Page) -> None:
+    await page.open(await system.invite(appName="Order sync"))
+    await page.shown("invitation")
+    for step, following in (("redeem", "keys"), ("stored", "first"), ("look", "home")):
+        assert await page.evaluate("document.activeElement.localName") == "h1"  # a new step begins at its heading
+        for _ in range(60):
+            await page.press("Tab")
+            if await page.evaluate("document.activeElement.id") == step:
+                break
+        else:
+            pytest.fail(f"{step} isn't reached")
+        await page.press("Enter")
+        await page.shown(following)
+
+
+async def test_an_integrations_color_is_corrected_until_it_can_be_read(system: System, page: Page) -> None:
+    await page.open(f"{system.url}/onboard")
+    module = str(await page.evaluate("document.querySelector('script[type=module]').src")).replace(
+        "main.js", "color.js"
+    )
+    found = await page.evaluate(
+        f"""import({json.dumps(module)}).then(({{GROUNDS, contrast, readable, onTop}}) =>
+            ["#ffffff", "#000000", "#ffff00", "#2f6fed", "#808080", "#ff0000"].flatMap((color) =>
+                ["light", "dark"].flatMap((scheme) => {{
+                    const accent = readable(color, scheme);
+                    const worst = Math.min(...GROUNDS[scheme].map((ground) => contrast(accent, ground)));
+                    return [worst >= 4.5, contrast(accent, onTop(accent)) >= 4.5];
+                }})))"""
+    )
+    assert all(found)
+    assert len(found) == 24
+    for scheme in ("light", "dark"):  # what the module thinks that the accent stands on is what the sheet has
+        await page.prefer(scheme)
+        grounds = await page.evaluate(
+            f"""import({json.dumps(module)}).then(({{GROUNDS}}) => {{
+                const sheet = document.querySelector('.sheet, .masthead');
+                const probe = document.createElement('span');
+                const given = GROUNDS.{scheme}.map((ground) => (probe.style.color = ground, probe.style.color));
+                return [getComputedStyle(document.querySelector('.masthead')).backgroundColor,
+                    getComputedStyle(document.querySelector('.segments')).backgroundColor, ...given];
+            }})"""
+        )
+        assert grounds[:2] == grounds[2:]
+
+
+async def test_the_appearance_can_be_chosen_and_is_kept(system: System, page: Page) -> None:
+    await page.prefer("light")
+    await page.open(f"{system.url}/onboard")
+    background = "getComputedStyle(document.body).backgroundColor"
+    light = await page.evaluate(background)
+    await page.click("#theme [data-value=dark]")
+    dark = await page.evaluate(background)
+    assert light != dark
+    await page.open(f"{system.url}/onboard")
+    await page.until("!!document.querySelector('#theme [data-value=dark][aria-pressed=true]')")
+    assert await page.evaluate(background) == dark
+    await page.click("#theme [data-value=auto]")
+    assert await page.evaluate("[document.documentElement.dataset.theme ?? null, localStorage.length]") == [None, 0]
+
+
+async def test_the_first_page_is_light_and_soon_there(
+    system: System, browser: Browser, record_property: Callable[[str, object], None]
+) -> None:
+    page = await browser.page()
+    await page.open(f"{system.url}/docs")  # the browser is warm, nothing of the portal is kept
+    page.received = 0
+    await page.open(await system.invite(appName="Order sync"))
+    await page.shown("invitation")
+    assert 10_000 < page.received < FIRST_PAGE
+    ready = await page.evaluate("performance.getEntriesByType('navigation')[0].domInteractive")
+    shown = await page.evaluate("performance.getEntriesByType('mark').find((each) => each.name === 'shown')?.startTime")
+    record_property(
+        "measured", f"portal's first page: {page.received} bytes, interactive {ready:.0f} ms, shown {shown:.0f} ms"
+    )
