@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import os
 import secrets
 import shutil
 import tempfile
@@ -44,6 +45,11 @@ class Database(NamedTuple):
     @property
     def worker_url(self) -> str:
         return self.server.url("keyfold_worker", self.name)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: most tests wait for servers most of the time."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
