@@ -91,10 +91,21 @@ def _exported(
         Server(client.url, client.key) as server,
     ):
         seen = Memory(state, parsed_checkpoint(server.checkpoint()).origin).size
+        _await_newest(server)
         try:
             return export_workspace(server, out, {*sizes, seen}, readable=readable, progress=progress)
         except KeyboardInterrupt:
             raise click.ClickException("Stopped. Run it again to go on; there is no bundle yet.") from None
+
+
+def _await_newest(server: Server) -> None:
+    """Returns when what has happened by now is signed, or a while later: then the bundle is of what is."""
+    newest = server.get("/api/v1/audit/events?limit=1")["data"]
+    deadline = time.monotonic() + PATIENCE
+    while newest and parsed_checkpoint(server.checkpoint()).size < newest[0]["position"]:
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.25)
 
 
 @click.command()
