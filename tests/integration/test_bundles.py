@@ -133,6 +133,29 @@ def test_the_whole_log_is_verified_at_the_machine(terminal: Terminal) -> None:
     assert not list(terminal.folder.glob("*.part"))
 
 
+def test_what_cannot_be_is_said_and_leaves_nothing(terminal: Terminal) -> None:
+    out = terminal.folder / "never"
+    said = terminal.run("export", str(out), "--all", "--readable", status=2, at_the_machine=True).output
+    assert "leave out --all" in said
+    said = terminal.run("prove", "999999", "--out", str(out), status=1).output
+    assert "ends before position 999999" in said
+    assert not out.exists()
+
+
+def test_a_bundle_has_what_happened_just_before(terminal: Terminal) -> None:
+    """Though it isn't signed yet when the export begins."""
+    headers = {"Authorization": f"Bearer {terminal.system.integration_key}"}
+    answer = httpx.post(f"{terminal.system.url}/api/v1/external/partner", json={}, headers=headers)
+    partner = answer.raise_for_status().json()["data"]["id"]
+    httpx.get(
+        f"{terminal.system.url}/api/v1/audit/events?minPosition={answer.headers['Keyfold-Position']}",
+        headers={"Authorization": f"Bearer {terminal.system.account_key}"},
+    ).raise_for_status()
+    out = terminal.folder / "newest"
+    terminal.run("export", str(out))
+    assert partner in (out / "records.ndjson").read_text()
+
+
 def test_a_record_is_proved_by_its_event_or_position(terminal: Terminal) -> None:
     event = terminal.grows()
     file = terminal.folder / "one.tlog-proof"

@@ -1,8 +1,9 @@
 """What a key is told that may not do with events what it asked for."""
 
+from keyfold.app.admission import KeyRefused
 from keyfold.app.limits import RateLimited
 from keyfold.app.verifier import Verdict
-from keyfold.domain.refusals import Refusal, Unauthenticated
+from keyfold.domain.refusals import Refusal
 
 
 class NotPermitted(Refusal):
@@ -48,7 +49,7 @@ _REFUSALS = {
 def demand(verdict: Verdict, what: str) -> None:
     """That the verdict is `valid`; `what` says what was asked, as in "send to app/order/created".
 
-    Raises `NotPermitted`, `RateLimited`, or `Unauthenticated` for a key that may not be used at all.
+    Raises `NotPermitted`, `RateLimited`, or `KeyRefused` for a key that may not be used at all.
     """
     if verdict.valid:
         return
@@ -57,4 +58,4 @@ def demand(verdict: Verdict, what: str) -> None:
     if verdict.code in _REFUSALS:
         refused = _REFUSALS[verdict.code]
         raise refused(f"This key may not {what}. {refused.why}")
-    raise Unauthenticated("This access key is not valid here and now: unknown, suspended, expired, revoked.")
+    raise KeyRefused(verdict.subject, verdict.code)

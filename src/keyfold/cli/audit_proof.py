@@ -69,6 +69,8 @@ def export(
 
     Run it again to go on with one that broke off.
     """
+    if whole and readable:
+        raise click.UsageError("--readable is for the bundle of a workspace, whose key may read it: leave out --all.")
     output = Output(as_json=as_json)
     with _bar(output, "records") as progress, _complaining():
         if whole:

@@ -74,7 +74,7 @@ class Server:
             if not response.is_success:
                 response.read()
                 if _is_beyond(response):
-                    raise BeyondError(f"The log doesn't go as far as position {after}.")
+                    raise BeyondError(f"The log ends before position {after + 1}.")
                 _demand_success(response)
             yield int(response.headers["Keyfold-Position"]), _lines(response.iter_bytes())
 
