@@ -1,10 +1,12 @@
 """Errors: what is no key, what is not there, what is malformed; always problem+json, never a 500."""
 
+from collections.abc import AsyncIterator, MutableMapping
 from typing import Any
 
 import httpx
 import pytest
 
+from keyfold.web.app import create_app
 from keyfold.web.services import Services
 
 from .routes import NOWHERE, Things, routes
@@ -180,3 +182,24 @@ async def test_what_breaks_inside_tells_the_client_nothing_and_the_log_everythin
     assert "story" not in answer.text
     failed = [entry for entry in log if entry["event"] == "request.failed"]
     assert [entry["request_id"] for entry in failed] == [said["requestId"]]
+
+
+async def test_a_client_that_hangs_up_before_its_body_ends_is_no_failure_of_ours(
+    workspace: Tenant, log: list[MutableMapping[str, Any]]
+) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b"{"
+
+    async def hung_up(scope: Any, _: Any, send: Any) -> None:
+        parts = iter([{"type": "http.request", "body": b"{", "more_body": True}])
+
+        async def receive() -> Any:
+            return next(parts, {"type": "http.disconnect"})
+
+        await create_app(workspace.services)(scope, receive, send)
+
+    transport = httpx.ASGITransport(hung_up)
+    async with httpx.AsyncClient(transport=transport, base_url="http://keyfold.test") as client:
+        headers = bearer(workspace.integration_key) | {"Content-Type": "application/json"}
+        problem(await client.post(PARTNER, content=body(), headers=headers), 400, "invalid-json")
+    assert "request.failed" not in [each["event"] for each in log]

@@ -159,6 +159,7 @@ def _event(text: bytes) -> tuple[int, Any]:
     return int(fields["id"]), json.loads(fields["data"])["data"]
 
 
+@pytest.mark.long
 async def test_a_stream_that_breaks_again_and_again_has_no_gap_and_nothing_twice(system: System) -> None:
     """After any number of bytes, while events are published, and over a killed API. Among them are events for others,
     whose sequences it doesn't get."""

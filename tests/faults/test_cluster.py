@@ -61,6 +61,7 @@ async def test_a_key_dies_at_every_server(scene: Scene, record_property: Callabl
         await client.close()
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # nats-py, whose server is gone
 async def test_a_server_goes_and_partners_go_on(scene: Scene) -> None:
     """What was acknowledged is there, a consumer goes on where it was, and keys die as before."""

@@ -11,6 +11,7 @@ from .load import Load
 from .system import System
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [1])
 async def test_what_was_answered_is_in_the_log_once_whoever_was_killed_when(
     system: System, rounds: int, seed: int

@@ -90,6 +90,7 @@ async def paused(server: Nats | Server) -> AsyncIterator[None]:
         send(server, signal.SIGCONT)
 
 
+@pytest.mark.long
 async def test_a_nats_that_hangs_is_noticed_by_its_silence(settings: Settings, nats_server: Nats) -> None:
     """The connection stays open all the while. What moves meanwhile is told, and memory used again afterwards."""
     async with running(settings) as one, running(settings) as other:

@@ -35,6 +35,7 @@ async def tenant(database: Database, cluster: NatsCluster) -> AsyncIterator[Tena
 
 
 # nats-py leaves the socket of a server that died to the garbage collector
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_a_server_is_killed_and_comes_back_and_all_goes_on(tenant: Tenant, cluster: NatsCluster) -> None:
     """The one that leads the app's stream. With two of three an app connects and publishes, and the worker relays; the

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import psutil
+import pytest
 
 from integration.support import logged_in, wait_until
 from keyfold.bus.hearing import LEASE
@@ -131,6 +132,7 @@ async def is_well_again(system: System, client: httpx.AsyncClient, partner: dict
     return code != "unavailable"
 
 
+@pytest.mark.long
 async def test_under_load_a_postgres_that_crashes_loses_nothing_that_was_answered(mortal_system: System) -> None:
     """The postmaster is killed while commands are under way; callers repeat theirs."""
     load = Load(mortal_system)

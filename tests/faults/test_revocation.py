@@ -102,6 +102,7 @@ async def assert_in_time(
             assert {look.code for look in watch.looks} == {"valid", "revoked"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [1])
 async def test_whatever_is_cut_off_no_process_says_valid_a_second_after_the_answer(
     system: System, nats_server: Nats, rounds: int, seed: int
@@ -133,6 +134,7 @@ async def ready(process: Process) -> None:
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.long
 async def test_without_nats_and_postgres_nothing_is_called_valid_and_then_all_is_well_by_itself(
     mortal_system: System, nats_server: Nats
 ) -> None:

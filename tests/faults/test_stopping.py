@@ -3,6 +3,7 @@
 import asyncio
 
 import httpx
+import pytest
 
 from integration.support import connected, rows, value, wait_until
 from keyfold.bus.topology import LOGINS
@@ -40,6 +41,7 @@ async def refuses(system: System) -> bool:
     return False
 
 
+@pytest.mark.long
 async def test_sigterm_under_load_breaks_no_request_that_was_taken(system: System) -> None:
     load = Load(system)
     await load.more(30)

@@ -51,6 +51,7 @@ async def assert_converges(system: System, tmp_path: Path) -> None:
     await wait_until(lambda: shown in (tmp_path / "checkpoint").read_bytes())
 
 
+@pytest.mark.long
 async def test_the_tree_is_whole_and_goes_on_whoever_of_two_workers_was_killed_or_stopped_when(
     signing: System, rounds: int, tmp_path: Path
 ) -> None:

@@ -4,17 +4,22 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from nats.aio.client import Client
 
-from conftest import Database
+from conftest import Database, make_settings, new_database
 from keyfold.bus.connection import Bus
 from keyfold.bus.topology import core_login
+from keyfold.cli.embedded import Nats
+from keyfold.cli.embedded import Postgres as Server
+from keyfold.cli.embedded.nats import free_port
 from keyfold.settings import Settings
 from keyfold.store.journal import PostgresJournal
 from keyfold.store.postgres import Postgres
 from keyfold.web.services import Services
 from keyfold.worker.worker import Worker
 
+from .client_support import House, Town, built
 from .partner import Connect, connected
 from .support import SEALING, Life, wait_until, working
 
@@ -88,3 +93,20 @@ async def connect(settings: Settings) -> AsyncIterator[Connect]:
     yield connect
     for client in clients:
         await client.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def town(postgres_server: Server, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
+    """For files of many tests that ask for no more than a workspace of their own: a start costs more than they do."""
+    nats = Nats(tmp_path_factory.mktemp("town") / "nats", free_port(), durable=False)
+    await nats.start()
+    try:
+        async with built(make_settings(await new_database(postgres_server), nats), nats) as this:
+            yield this
+    finally:
+        await nats.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def keyfold(town: Town) -> House:
+    return await town.house()

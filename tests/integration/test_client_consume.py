@@ -8,29 +8,24 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 import keyfold_client
-from keyfold.cli.embedded import Nats
-from keyfold.settings import Settings
 from keyfold_client import Delivery, KeyfoldError, KeyRefused
 
-from .client_support import House, Partner, house
+from .client_support import House, Partner
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest.fixture
-async def keyfold(settings: Settings) -> AsyncIterator[House]:
-    async with house(settings) as this:
-        yield this
-
-
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def sender(keyfold: House) -> AsyncIterator[keyfold_client.AsyncClient]:
     """The app of another partner."""
     async with (await keyfold.partner("http")).connect() as app:
         yield app
 
 
-@pytest.fixture(params=["http", "nats"])
+@pytest_asyncio.fixture(loop_scope="module", params=["http", "nats"])
 async def partner(request: pytest.FixtureRequest, keyfold: House) -> Partner:
     return await keyfold.partner(request.param)
 
@@ -236,16 +231,16 @@ async def test_an_api_that_is_away_is_waited_for(
 
 @pytest.mark.parametrize("wiped", [False, True])
 async def test_a_nats_that_is_killed_is_waited_for(
-    partner: Partner, sender: keyfold_client.AsyncClient, nats_server: Nats, wiped: bool
+    keyfold: House, partner: Partner, sender: keyfold_client.AsyncClient, wiped: bool
 ) -> None:
     async with partner.connect() as app, consuming(app) as got:
         await publish(sender, 0)
         await arrived(got, 1)
-        nats_server.kill()
+        keyfold.nats.kill()
         if wiped:
-            nats_server.wipe()
+            keyfold.nats.wipe()
         await asyncio.sleep(0.3)
-        await nats_server.start()
+        await keyfold.nats.start()
         await publish(sender, 1)
         await arrived(got, 2)
         await publish(sender, 2)

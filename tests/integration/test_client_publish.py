@@ -4,26 +4,20 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 import keyfold_client
-from keyfold.cli.embedded import Nats
-from keyfold.settings import Settings
 from keyfold_client import KeyfoldError, KeyRefused, Unreachable
 
-from .client_support import House, Partner, house
+from .client_support import House, Partner
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest.fixture
-async def keyfold(settings: Settings) -> AsyncIterator[House]:
-    async with house(settings) as this:
-        yield this
-
-
-@pytest.fixture(params=["http", "nats"])
+@pytest_asyncio.fixture(loop_scope="module", params=["http", "nats"])
 async def partner(request: pytest.FixtureRequest, keyfold: House) -> Partner:
     return await keyfold.partner(request.param)
 
@@ -181,16 +175,14 @@ async def test_an_api_that_is_away_is_waited_for(keyfold: House, partner: Partne
         assert (await publishing).sequence == 2
 
 
-async def test_a_nats_that_is_killed_and_wiped_is_waited_for(
-    keyfold: House, partner: Partner, nats_server: Nats
-) -> None:
+async def test_a_nats_that_is_killed_and_wiped_is_waited_for(keyfold: House, partner: Partner) -> None:
     async with partner.connect() as app:
         await app.publish("app/order/created", 1)
-        nats_server.kill()
-        nats_server.wipe()
+        keyfold.nats.kill()
+        keyfold.nats.wipe()
         publishing = asyncio.create_task(app.publish("app/order/created", 2, id="second"))
         await asyncio.sleep(0.5)
-        await nats_server.start()
+        await keyfold.nats.start()
         assert (await publishing).id == "second"
         assert (await app.publish("app/order/created", 2, id="second")).duplicate
 

@@ -1,20 +1,13 @@
 """`keyfold_client` verifies others' keys, for gateways."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 import keyfold_client
-from keyfold.settings import Settings
 from keyfold_client import KeyfoldError
 
-from .client_support import House, house
+from .client_support import House
 
-
-@pytest.fixture
-async def keyfold(settings: Settings) -> AsyncIterator[House]:
-    async with house(settings) as this:
-        yield this
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def test_a_revoked_key_is_called_valid_no_longer_than_was_agreed_to(keyfold: House) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+import pytest_asyncio
 from prometheus_client.metrics import MetricWrapperBase
 
 from keyfold import metrics
@@ -31,7 +32,7 @@ SPECIFICATIONS = "https://c2sp.org/"
 """Of the log's formats: what the handbook alone leads away to."""
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def web() -> AsyncIterator[httpx.AsyncClient]:
     """The application without Postgres and NATS: no page needs them."""
     keys = Secret(Root(bytes(32)).generation(1).setting().encode())
@@ -44,7 +45,7 @@ async def web() -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def document(web: httpx.AsyncClient) -> Any:
     return (await web.get("/openapi.json")).json()
 

@@ -8,9 +8,10 @@ from ipaddress import IPv4Address
 from typing import Any
 
 import asyncpg
-import pytest
+import pytest_asyncio
 
-from conftest import Database
+from conftest import Database, new_database
+from keyfold.cli.embedded import Postgres as Server
 from keyfold.domain.moment import Moment
 from keyfold.store.lists import Lists
 from keyfold.store.past import Past
@@ -81,8 +82,9 @@ def scans(plan: dict[str, Any]) -> set[str]:
     return found
 
 
-@pytest.fixture
-async def full(database: Database) -> Database:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def full(postgres_server: Server) -> Database:
+    database = await new_database(postgres_server)
     async with connected(database.admin_url) as connection:
         await connection.execute(FILL)
     return database

@@ -20,6 +20,8 @@ _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`", re.DOTALL
 _MISSING = re.compile(r"Object missing required field `(?P<name>.*)`")
 _ANY_NAME = "[...]"
 """How msgspec says that a value stands under some name of an object with free names; it doesn't say which."""
+_HUNG_UP = "client disconnected prematurely"
+"""What Litestar calls a failure of the server when a client is gone before its body was read; nobody is answered."""
 _BY_STATUS = {
     400: ("invalid-request", "The request is not valid"),
     404: ("not-found", "Not found"),
@@ -91,7 +93,7 @@ def _describe(error: Exception) -> tuple[str, int, str, str, list[FieldError]]:
             field = _field(error, str(error.__cause__))
             detail = f"{field.pointer}: {field.detail}" if field.pointer else field.detail
             return _BY_STATUS[400][1], 400, detail, "invalid-request", [field]
-        case HTTPException() if error.status_code == 400:
+        case HTTPException() if error.status_code == 400 or error.detail == _HUNG_UP:
             return "The body is not valid JSON", 400, error.detail, "invalid-json", []
         case HTTPException() if error.status_code in _BY_STATUS:
             code, title = _BY_STATUS[error.status_code]
