@@ -1,5 +1,6 @@
 """`python -m tests.bench [append|project|api|verify|audit|events …] [--quick] [--json] [--only ROW …] [--profile]`, all
-of them when none is named. `python -m tests.bench peers install` installs what others are compared by."""
+of them when none is named. `python -m tests.bench scale [--events N] [--folder DIR]` fills a log first, which takes
+long; `python -m tests.bench peers install` installs what others are compared by."""
 
 import argparse
 import asyncio
@@ -9,12 +10,14 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
+from functools import partial
+from pathlib import Path
 
 import structlog
 
 from keyfold.cli.serve import _event_loop
 
-from . import api, append, audit, events, project, verify
+from . import api, append, audit, events, project, scale, verify
 from .catalogue import GROUPS, ROWS
 from .install import install
 from .machine import describe
@@ -31,7 +34,7 @@ _MEASURES: dict[str, Callable[[Stage], AsyncIterator[Outcome]]] = {
     "events": events.measure,
 }
 _LIMIT = {True: 360, False: 1800}
-"""Seconds after which a run is given up, quick or not: something hangs."""
+"""Seconds after which a run is given up, quick or not: something hangs. `scale` shows how far it is."""
 
 
 def main() -> None:
@@ -52,8 +55,13 @@ def main() -> None:
 def _parse(given: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument(
-        "groups", nargs="*", metavar="append|project|api|verify|audit|events", help="which rows; all when none is named"
+        "groups",
+        nargs="*",
+        metavar="append|project|api|verify|audit|events|scale",
+        help="which rows; all but scale when none is named",
     )
+    parser.add_argument("--events", type=int, default=scale.MANY, help="of scale: how many the large log has")
+    parser.add_argument("--folder", type=Path, default=scale.FOLDER, help="of scale: where the logs stay")
     parser.add_argument("--quick", action="store_true", help="about three minutes in all, and less exact")
     parser.add_argument("--json", action="store_true", help="JSON on standard output instead of a table")
     parser.add_argument("--only", action="append", default=[], choices=list(ROWS), metavar="ROW", help=", ".join(ROWS))
@@ -63,7 +71,7 @@ def _parse(given: list[str]) -> argparse.Namespace:
         unknown = set(arguments.groups) - set(GROUPS)
         if unknown:
             parser.error(f"no such group: {', '.join(sorted(unknown))}")
-        arguments.groups = arguments.groups or list(GROUPS)
+        arguments.groups = arguments.groups or [group for group in GROUPS if group != "scale"]
     return arguments
 
 
@@ -77,13 +85,17 @@ async def _run(arguments: argparse.Namespace) -> None:
         only=frozenset(arguments.only),
     )
     outcomes: list[Outcome] = []
-    async with asyncio.timeout(_LIMIT[arguments.quick]), staged(options) as stage:
+    measures = _MEASURES | {"scale": partial(scale.measure, folder=arguments.folder, events=arguments.events)}
+    limit = None if "scale" in arguments.groups else _LIMIT[arguments.quick]
+    async with asyncio.timeout(limit), staged(options) as stage:
         machine = await describe(stage)
+        if "scale" in arguments.groups:
+            machine["events in the logs of scale"] = f"{arguments.events:,} and {scale.FEW:,}"
         gc.collect()
         gc.freeze()  # as every process of Keyfold does that serves or rebuilds
         for group in arguments.groups:
             if options.wants(*(row.name for row in GROUPS[group])):
-                async for outcome in _MEASURES[group](stage):
+                async for outcome in measures[group](stage):
                     print(f"{outcome.row}: {outcome.skipped or 'measured'}", file=sys.stderr)
                     outcomes.append(outcome)
     print(as_json(machine, outcomes) if arguments.json else as_markdown(machine, outcomes))

@@ -125,6 +125,20 @@ GROUPS: dict[str, tuple[Row, ...]] = {
             bounds=(Bound("ratio", least=0.4),),
         ),
     ),
+    "scale": tuple(
+        Row(
+            name=name,
+            what=f"p50 of {what}, 10 million events in the log unless said otherwise",
+            against="the same with 10 thousand",
+            bounds=(Bound("ratio", most=1.15),),
+        )
+        for name, what in (
+            ("scale-append", "append, 1 event a command, 1 writer"),
+            ("scale-verify", "verify in process, from the log"),
+            ("scale-history", "one key's history, with its records"),
+            ("scale-past", "a page of the keys that there were at a moment"),
+        )
+    ),
     "events": (
         *(
             Row(
