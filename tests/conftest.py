@@ -21,6 +21,7 @@ from keyfold.cli.embedded import Nats, Postgres
 from keyfold.cli.embedded.nats import free_port
 from keyfold.settings import Secret, Settings
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each of the processes that tests start would compile all of it
 PEPPERS = {1: Secret(secrets.token_bytes(32))}
 """Of every system that the tests start."""
 LOG_KEY = Signer("localhost/tests", bytes(32)).secret_key().encode()

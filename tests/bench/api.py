@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 import sys
 import time
@@ -112,7 +113,12 @@ async def _start(stage: Stage, folder: Path, key: str | None) -> tuple[float, st
     """Seconds to the first 201, and the integration key, which is shown by the first start alone."""
     child = stage.child(f"up-{free_port()}")
     started = time.perf_counter()
-    child.spawn([sys.executable, "-m", "keyfold", "up", "--data", str(folder), "--port", "0", "--json"])
+    # with bytecode that the first start leaves for the second: an installation has it, this environment may forbid it
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    child.spawn(
+        [sys.executable, "-m", "keyfold", "up", "--data", str(folder), "--port", "0", "--json"],
+        environment=kept | {"PYTHONPYCACHEPREFIX": str(stage.folder / "bytecode")},
+    )
     try:
         async with asyncio.timeout(60):
             while (ready := _ready(child.log)) is None:

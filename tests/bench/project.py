@@ -101,18 +101,18 @@ class Watch:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self._last = 0
         self.seen: dict[int, float] = {}
 
     async def until(self, position: int) -> None:
         """Notes when each position was first seen in every projection, up to this one."""
         connection = await asyncpg.connect(self._url)
         try:
-            last = await connection.fetchval(_CURSORS)
             async with asyncio.timeout(60):
-                while last < position:
+                while self._last < position:
                     cursor, now = await connection.fetchval(_CURSORS), time.perf_counter()
-                    self.seen |= dict.fromkeys(range(last + 1, cursor + 1), now)
-                    last = cursor
+                    self.seen |= dict.fromkeys(range(self._last + 1, cursor + 1), now)
+                    self._last = cursor
                     await asyncio.sleep(0.001)
         finally:
             await connection.close()

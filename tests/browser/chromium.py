@@ -198,6 +198,12 @@ class Page:
         await self.call("Input.dispatchKeyEvent", type="keyDown", **pressed)
         await self.call("Input.dispatchKeyEvent", type="keyUp", **pressed)
 
+    async def type_text(self, text: str) -> None:
+        """Into what has the focus, a key at a time."""
+        for each in text:
+            await self.call("Input.dispatchKeyEvent", type="keyDown", key=each, text=each)
+            await self.call("Input.dispatchKeyEvent", type="keyUp", key=each)
+
     async def answer_dialog(self, *, accept: bool) -> str:
         """Answers the dialog that is open, or is about to be, and gives its type."""
 

@@ -106,6 +106,7 @@ def bodies(of: Things) -> dict[tuple[str, str], Any]:
         ("POST", "/api/v1/links/{link_id}/withdraw"): {"reason": "test"},
         ("POST", "/api/v1/partners/{partner_id}/erase"): {"reason": "test"},
         ("POST", "/api/v1/partners/{partner_id}/links"): {},
+        ("POST", "/api/v1/console/links"): {},
         ("POST", "/api/v1/portal/events/test"): {"environment": "dev", "keyId": of.key_id, "topic": "app/test"},
         **{
             ("POST", f"/api/v1/portal/dead-letters/{what}"): {"keyId": of.key_id, "consumer": "nobody", "sequence": 1}

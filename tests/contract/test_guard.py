@@ -34,7 +34,8 @@ async def test_every_route_of_the_api_has_the_guard_and_names_a_permission(setti
 
 async def test_what_every_key_may_do_is_about_itself(settings: Settings) -> None:
     for route in routes(Services(settings)):
-        assert (route.permission == SELF) == route.path.startswith("/api/v1/keys/self"), route
+        about_itself = route.path.startswith("/api/v1/keys/self") or route.path == "/api/v1/console/links"
+        assert (route.permission == SELF) == about_itself, route
 
 
 async def test_what_a_session_alone_may_do_is_at_the_portal(settings: Settings) -> None:

@@ -34,6 +34,7 @@ from keyfold.store.data_keys import Opener
 from keyfold.store.journal import PostgresJournal
 from keyfold.store.projections import PROJECTIONS
 from keyfold.store.projections.rebuild import rebuild
+from keyfold.web.health import api_readiness
 from keyfold.worker.worker import Worker
 
 from .support import (
@@ -390,6 +391,9 @@ async def test_with_another_pepper_nothing_is_shown_half_and_nothing_taken_for_e
     with pytest.raises(SealBrokenError, match=f"The data key of {life.partners[0]} doesn't open"):
         await journal.load(PARTNER, life.partners[0])
     await journal.close()
+    for peppers, is_well in ((sealing, False), (life.services.sealing, True)):
+        check = (await api_readiness(life.services.postgres, life.services.bus, peppers)).checks["peppers"]
+        assert (check.ok, "KEYFOLD_PEPPERS has another pepper 1" in check.detail) == (is_well, not is_well)
 
     worker = Worker(msgspec.structs.replace(worker_settings, peppers=other))
     async with working(worker):

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from html.parser import HTMLParser
 from typing import Any
 
@@ -32,8 +33,8 @@ SPECIFICATIONS = "https://c2sp.org/"
 """Of the log's formats: what the handbook alone leads away to."""
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def web() -> AsyncIterator[httpx.AsyncClient]:
+@asynccontextmanager
+async def served() -> AsyncIterator[httpx.AsyncClient]:
     """The application without Postgres and NATS: no page needs them."""
     keys = Secret(Root(bytes(32)).generation(1).setting().encode())
     settings = Settings(
@@ -42,6 +43,12 @@ async def web() -> AsyncIterator[httpx.AsyncClient]:
     services = Services(settings)
     transport = httpx.ASGITransport(create_app(services))  # type: ignore[arg-type]  # ASGI all the same
     async with httpx.AsyncClient(transport=transport, base_url="http://keyfold.test") as client:
+        yield client
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def web() -> AsyncIterator[httpx.AsyncClient]:
+    async with served() as client:
         yield client
 
 
@@ -158,7 +165,10 @@ def test_the_scripts_keep_secrets_out_of_storage_and_markup() -> None:
     own = {name: script for name, script in scripts.items() if not name.startswith("vendor/")}
     assert len(own) > 20
     assert [(name, word) for name, script in own.items() for word in forbidden if word in script] == []
-    assert {name for name, script in own.items() if "localStorage" in script} == {"theme.js", "portal/theme.js"}
+    assert {name for name, script in own.items() if "localStorage" in script} == {
+        *("theme.js", "portal/theme.js"),
+        *("console/saved.js", "console/proof.js"),  # saved filters; the last checkpoint that was seen
+    }
 
 
 async def test_modules_are_kept_for_a_year_under_the_address_of_their_release(web: httpx.AsyncClient) -> None:
@@ -176,11 +186,12 @@ def test_the_handbook_is_the_folder() -> None:
     assert found == {f"{name}.md" for name in PAGES}
 
 
-async def test_html_in_a_page_shows_as_text(web: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_html_in_a_page_shows_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("keyfold.web.pages.handbook.source", lambda name: f"# {name}\n\n<b>bold</b> <script>x</script>")
     pages.cache_clear()
     try:
-        assert "&lt;b&gt;bold&lt;/b&gt; &lt;script&gt;x" in (await web.get("/docs/quickstart")).text
+        async with served() as web:
+            assert "&lt;b&gt;bold&lt;/b&gt; &lt;script&gt;x" in (await web.get("/docs/quickstart")).text
     finally:
         pages.cache_clear()
 

@@ -224,7 +224,7 @@ async def test_an_event_that_cannot_be_applied_halts_the_projection_there_and_no
     assert loop_of(worker) == "running: "
 
     async def said_by_the_api() -> bool:
-        ready = await api_readiness(life.services.postgres, worker.bus)
+        ready = await api_readiness(life.services.postgres, worker.bus, life.services.sealing)
         named = {name for name in PROJECTIONS if f"position {bad} " in ready.checks[f"loop projection {name}"].detail}
         return not ready.ready and named == HALTED_BY[what]
 

@@ -165,7 +165,7 @@ async def unready_because(worker: Worker, life: Life, what: str) -> None:
     assert what in own.checks["loop relay"].detail
 
     async def said_by_the_api() -> bool:
-        everybody = await api_readiness(life.services.postgres, worker.bus)
+        everybody = await api_readiness(life.services.postgres, worker.bus, life.services.sealing)
         check = everybody.checks.get("loop relay")
         return not everybody.ready and check is not None and not check.ok and what in check.detail
 

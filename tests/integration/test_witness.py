@@ -192,7 +192,7 @@ async def test_witnesses_delay_nothing_whether_they_are_slow_down_or_hostile(
                 await wait_until(partial(value, url, seen), 4)
 
             async def told() -> bool:
-                checks = (await api_readiness(services.postgres, services.bus)).checks
+                checks = (await api_readiness(services.postgres, services.bus, services.sealing)).checks
                 check = checks.get("loop witness witness.example/down")
                 return check is not None and check.ok and "hasn't cosigned" in check.detail
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from keyfold.app.access import Caller
 from keyfold.app.limits import Limiter, RateLimited
-from keyfold.app.verifier import Verifier
+from keyfold.app.verifier import Verdict, Verifier
 from keyfold.app.work import Cause
 from keyfold.domain.judgement import Question, Subject
 from keyfold.domain.permissions import ANYTHING
@@ -57,6 +57,11 @@ async def admit(
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated("Send an access key in the header Authorization, as: Bearer kf_…")
     verdict = await verifier.verify(token.strip(), Question(address=address), client=address or "")
+    return admission_of(verdict, limiter)
+
+
+def admission_of(verdict: Verdict, limiter: Limiter) -> Admission:
+    """The holder of a key that was verified just now. Raises `KeyRefused`."""
     if verdict.subject is None or not (verdict.valid or verdict.code == "rate-limited"):
         raise KeyRefused(verdict.subject, verdict.code)
     standings: dict[str, tuple[Rate, Standing]] = {}

@@ -23,7 +23,7 @@ MOST = 10_000
 """Keys of one call."""
 AT_ONCE = 16
 
-_NEEDS: dict[BulkAction, Permission] = {
+NEEDS: dict[BulkAction, Permission] = {
     "revoke": "keys:revoke",
     "suspend": "keys:suspend",
     "reinstate": "keys:suspend",
@@ -162,8 +162,8 @@ class Bulk:
 
 def demand_permission(caller: Caller, action: BulkAction) -> None:
     """Raises `Forbidden` for a caller who may not do this with one key either."""
-    if _NEEDS[action] not in caller.permissions:
-        raise Forbidden.lacking(_NEEDS[action])
+    if NEEDS[action] not in caller.permissions:
+        raise Forbidden.lacking(NEEDS[action])
 
 
 def _lanes(action: BulkAction, keys: Sequence[Chosen]) -> list[list[Chosen]]:

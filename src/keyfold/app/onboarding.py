@@ -18,7 +18,7 @@ from keyfold.domain.key_events import Document
 from keyfold.domain.link import Link, LinkUnknown
 from keyfold.domain.partner import Partner
 from keyfold.domain.record import Actor
-from keyfold.domain.refusals import NotFound
+from keyfold.domain.refusals import Forbidden, NotFound
 from keyfold.domain.tokens import Token, parse_token
 
 S = TypeVar("S")
@@ -47,12 +47,18 @@ class Onboarding:
         self._public_url = public_url
         self._nats_url = nats_url
 
-    async def invite(self, caller: Caller, invitation: partner.Invitation) -> Answer[InvitationView]:
-        """Invites a partner to the caller's integration, with a link that is shown this once."""
-        of = caller.demand_integration()
+    async def invite(
+        self, caller: Caller, invitation: partner.Invitation, *, to: str | None = None
+    ) -> Answer[InvitationView]:
+        """Invites a partner to the caller's integration, or to one that an operator names, with a link that is shown
+        this once."""
+        of = caller.demand_integration() if to is None else to
+        if to is not None and caller.bounds().keys() - {"integration"}:
+            raise Forbidden("A key that is narrowed to partners or environments can't invite another partner.")
 
         async def command(work: Work) -> InvitationView:
             integration = await work.load(INTEGRATION, of)
+            caller.demand_sight(INTEGRATION.word, integration)
             partner_id, link_id = work.new_id("prt"), work.new_id("lnk")
             ids = {
                 "workspace_id": caller.workspace_id,

@@ -87,7 +87,7 @@ class Verifier:
         if known is not None:
             return known
         token = parse_token(text)
-        if token is None or token.mark in ("kfl", "kfs"):
+        if token is None or not token.mark.startswith("kf_"):
             if client:
                 self._throttle.failed(address_group(client))
             return None

@@ -38,7 +38,7 @@ _OPTIONS: tuple[Decorator, ...] = (
     click.option("--until", type=MomentOrPosition(), help="A time, which isn't included, or a position, which is."),
 )
 _BY_PREFIX = {"prt": "partnerId", "key": "keyId", "int": "integrationId", "req": "correlationId"}
-_THINGS = ("ws", "lnk", "rol", "top", "pse", "att", "rea", "exp")
+_THINGS = ("ws", "lnk", "rol", "top", "pse", "sgn", "cns", "att", "rea", "exp")
 
 
 def filters(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -2,10 +2,8 @@
 
 import msgspec
 
-from keyfold.cli.operator import cause, operating
-from keyfold.domain.integration import Presentation, Terms
-from keyfold.domain.record import read_record
 from keyfold.settings import Settings
+from keyfold.store.postgres import Postgres
 from keyfold.store.queries import query
 
 
@@ -23,6 +21,9 @@ class Bootstrap(msgspec.Struct, frozen=True, rename="camel"):
 
 async def bootstrap(settings: Settings, name: str = "First workspace", integration: str = "Events") -> Bootstrap:
     """Founds a workspace with an integration, in one transaction."""
+    from keyfold.cli.operator import cause, operating  # noqa: PLC0415  # heavy: only the first start needs it
+    from keyfold.domain.integration import Presentation, Terms  # noqa: PLC0415
+
     async with operating(settings) as services:
         wanted = Terms(name=integration, presentation=Presentation("Send and receive our events."))
         founded = (await services.workspaces.found(cause(services), name, wanted)).view
@@ -36,7 +37,10 @@ async def bootstrap(settings: Settings, name: str = "First workspace", integrati
 
 async def first_workspace(settings: Settings) -> tuple[str, str] | None:
     """The ids of the workspace that the log begins with, and of its first integration. None: the log is empty."""
-    async with operating(settings) as services:
-        rows = await services.postgres.fetch(query("read_after"), 0, 2)
-        streams = [read_record(row["record"]).stream for row in rows]
-        return (streams[0], streams[1]) if len(streams) == 2 else None
+    postgres = Postgres(settings.database_url, name="keyfold up", size=1)
+    await postgres.open()
+    try:
+        streams = [row["stream"] for row in await postgres.fetch(query("read_after"), 0, 2)]
+    finally:
+        await postgres.close()
+    return (streams[0], streams[1]) if len(streams) == 2 else None

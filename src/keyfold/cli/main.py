@@ -10,6 +10,7 @@ from keyfold.settings import SettingsError
 
 COMMANDS = {
     "up": ("keyfold.cli.up:up", "Run everything on this machine, until Ctrl-C."),
+    "console": ("keyfold.cli.console:console", "Print a link that signs in to the console."),
     "demo": ("keyfold.cli.demo:demo", "Walk a partner's whole journey on the running system."),
     "api": ("keyfold.cli.serve:api", "Serve the HTTP API."),
     "worker": ("keyfold.cli.serve:worker", "Run relay, projections and housekeeping."),

@@ -145,7 +145,7 @@ async def _announce(system: LocalSystem, terminal: Terminal) -> None:
         with contextlib.suppress(OSError):
             click.echo(json.dumps(line))
     else:
-        terminal.show(_welcome(line, system.folder))
+        terminal.show(_welcome(line, system.folder, await _sign_in(system, line["workspaceId"])))
 
 
 async def _first_workspace(system: LocalSystem) -> dict[str, str | None]:
@@ -170,6 +170,18 @@ async def _first_workspace(system: LocalSystem) -> dict[str, str | None]:
     }
 
 
+async def _sign_in(system: LocalSystem, workspace_id: str | None) -> str:
+    """A link to the console, for whoever reads it first."""
+    from keyfold.cli.console import sign_in_link  # noqa: PLC0415
+    from keyfold.domain.refusals import Refusal  # noqa: PLC0415
+    from keyfold.settings import read_settings  # noqa: PLC0415
+
+    try:
+        return (await sign_in_link(read_settings(system.environment("api")), str(workspace_id))).url
+    except Refusal:  # no reason not to serve
+        return f"{system.url}/console"
+
+
 def _on_signals(stop: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGINT, stop)
@@ -183,7 +195,7 @@ def _first(group: ExceptionGroup[Exception]) -> Exception:
     return _first(error) if isinstance(error, ExceptionGroup) else error
 
 
-def _welcome(line: dict[str, str | None], folder: Folder) -> str:
+def _welcome(line: dict[str, str | None], folder: Folder, console: str) -> str:
     url, integration_key = line["url"], line["integrationKey"]
     which = "" if folder.path == default_folder() else f" --data '{folder.path}'"
     keys = (
@@ -204,6 +216,9 @@ def _welcome(line: dict[str, str | None], folder: Folder) -> str:
   integration   {line["integrationId"]}
 
 {keys}
+
+[bold]Sign in to the console,[/] once, within 15 minutes; for another link: keyfold console{which}
+  {console}
 
 [bold]Invite a first partner:[/]
   curl -X POST {url}/api/v1/external/partner \\

@@ -9,7 +9,19 @@ from typing import Any, Generic, TypeVar, get_args
 
 import msgspec
 
-from keyfold.domain import attempt, integration, key, link, partner, reading, role, session, topic_entry, workspace
+from keyfold.domain import (
+    attempt,
+    console,
+    integration,
+    key,
+    link,
+    partner,
+    reading,
+    role,
+    session,
+    topic_entry,
+    workspace,
+)
 from keyfold.domain.key_events import AnyKeyEvent
 from keyfold.domain.key_state import Key
 from keyfold.domain.record import Event, Record
@@ -44,10 +56,26 @@ ATTEMPT = Aggregate("attempt", "att", attempt.Attempt, attempt.AccessRefused, at
 READING = Aggregate("reading", "rea", reading.Reading, reading.AuditRead, reading.read)
 EXPORT = Aggregate("export", "exp", reading.Export, reading.ExportEvent, reading.export)
 SESSION = Aggregate("session", "pse", session.Session, session.SessionEvent, session.evolve)
+SIGN_IN = Aggregate("sign-in", "sgn", console.SignIn, console.SignInEvent, console.evolve_sign_in)
+CONSOLE = Aggregate("console session", "cns", console.ConsoleSession, console.ConsoleEvent, console.evolve)
 
 AGGREGATES: dict[str, Aggregate[Any]] = {
     each.prefix: each
-    for each in (WORKSPACE, INTEGRATION, PARTNER, LINK, KEY, ROLE, TOPIC, SESSION, ATTEMPT, READING, EXPORT)
+    for each in (
+        WORKSPACE,
+        INTEGRATION,
+        PARTNER,
+        LINK,
+        KEY,
+        ROLE,
+        TOPIC,
+        SESSION,
+        SIGN_IN,
+        CONSOLE,
+        ATTEMPT,
+        READING,
+        EXPORT,
+    )
 }
 EVENT_TYPES: dict[str, type[Event]] = {event.type: event for each in AGGREGATES.values() for event in each.events}
 _decoders = {name: msgspec.json.Decoder(event) for name, event in EVENT_TYPES.items()}

@@ -29,11 +29,15 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defa
 
 
 class Actor(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """Who did it: an access key, a portal session, an operator at the machine, or the system by the rule named."""
+    """Who did it: an access key, a portal session, an operator at the machine, or the system by the rule named.
+
+    `session` is that of the console, when a key has acted through it.
+    """
 
     kind: Literal["key", "portal", "operator", "system"]
     id: str
     address: str | None = None
+    session: str | None = None
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):

@@ -1,4 +1,5 @@
-"""What is shown once: access keys, onboarding link tokens and portal session tokens.
+"""What is shown once: access keys, and the tokens of onboarding links, portal sessions, sign-in links and console
+sessions.
 
 All have one form, `<mark>_<id>_<secret><checksum>`: 26 characters of a TypeID, a 256-bit secret in 43 base62
 characters, and the CRC-32 of all that precedes it in 6. Underscores, so that a double click selects the whole; a
@@ -13,7 +14,8 @@ import msgspec
 
 from keyfold.domain.ids import SUFFIX
 
-Mark = Literal["kf_prod", "kf_stage", "kf_dev", "kf_acc", "kf_int", "kfl", "kfs"]
+Mark = Literal["kf_prod", "kf_stage", "kf_dev", "kf_acc", "kf_int", "kfl", "kfs", "kfi", "kfc"]
+"""Keys by what they are for; an onboarding link, a portal session, a sign-in link, a console session."""
 
 KEY_PATTERN = rf"kf_(?:prod|stage|dev|acc|int)_{SUFFIX}_[0-9A-Za-z]{{49}}"
 LINK_PATTERN = rf"kfl_{SUFFIX}_[0-9A-Za-z]{{49}}"
@@ -23,9 +25,9 @@ ENTROPY = 32
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _PAIRS = [high + low for high in _BASE62 for low in _BASE62]
 _FORM = re.compile(
-    rf"(?P<mark>kf_prod|kf_stage|kf_dev|kf_acc|kf_int|kfl|kfs)_(?P<suffix>{SUFFIX})_(?P<secret>[0-9A-Za-z]{{43}})(?P<checksum>[0-9A-Za-z]{{6}})"
+    rf"(?P<mark>kf_prod|kf_stage|kf_dev|kf_acc|kf_int|kf[lsic])_(?P<suffix>{SUFFIX})_(?P<secret>[0-9A-Za-z]{{43}})(?P<checksum>[0-9A-Za-z]{{6}})"
 )
-_PREFIXES = {"kfl": "lnk", "kfs": "pse"}
+_PREFIXES = {"kfl": "lnk", "kfs": "pse", "kfi": "sgn", "kfc": "cns"}
 
 
 class Token(msgspec.Struct, frozen=True):

@@ -6,6 +6,7 @@ from typing import Any
 
 from keyfold.app.ports import DataKey
 from keyfold.app.sealing import Sealing
+from keyfold.domain.aggregates import EVENT_TYPES
 from keyfold.domain.record import Record
 from keyfold.store.grouped import Grouped
 from keyfold.store.postgres import Postgres
@@ -56,13 +57,21 @@ class Opener:
     def __init__(self, sealing: Sealing) -> None:
         self._sealing = sealing
 
-    async def open(self, fetch: Fetch, records: Sequence[Record]) -> list[Record]:
-        """The records with what is sealed in them, as far as it hasn't been erased. Raises `SealBrokenError`."""
-        subjects = {box.under for record in records for box in record.sealed}
+    async def open(self, fetch: Fetch, records: Sequence[Record], *, actors: bool = True) -> list[Record]:
+        """The records with what is sealed in them, as far as it hasn't been erased; without `actors` only those whose
+        events have something personal. Raises `SealBrokenError`."""
+        opens = [bool(record.sealed) and (actors or _is_personal(record)) for record in records]
+        subjects = {box.under for record, opened in zip(records, opens, strict=True) if opened for box in record.sealed}
         if not subjects:
             return [*records]
         keys = await data_keys_of(fetch, [*subjects])
-        return [self._sealing.open(record, keys) if record.sealed else record for record in records]
+        each = zip(records, opens, strict=True)
+        return [self._sealing.open(record, keys) if opened else record for record, opened in each]
+
+
+def _is_personal(record: Record) -> bool:
+    event = EVENT_TYPES.get(record.type)
+    return event is not None and bool(event.personal)
 
 
 async def data_keys_of(fetch: Fetch, subjects: list[str]) -> dict[str, DataKey]:

@@ -38,6 +38,24 @@ _TRAIL = (
     "projections.audit JOIN (SELECT position, stream AS of_stream, record FROM keyfold.log) AS log USING (position)"
 )
 """Entries of the audit trail with their records; of the log nothing else, whose columns are called the same."""
+_NEWEST = "id"
+ORDERS: Mapping[str, Mapping[str, str]] = {
+    "integrations": {"created": _NEWEST, "name": "lower(state->'terms'->>'name')"},
+    "partners": {
+        "invited": _NEWEST,
+        "name": "lower(coalesce(state->>'appName', ''))",
+        "integration": "integration_id",
+        "status": "status",
+    },
+    "links": {"issued": _NEWEST},
+    "keys": {
+        "issued": _NEWEST,
+        "name": "lower(state->'document'->>'name')",
+        "environment": "coalesce(environment, '')",
+        "expires": "coalesce(expires_at, 'infinity')",
+    },
+}
+"""What lists can be sorted by, as expressions that are never null. Ids are as old as what they name."""
 MOST_CAUSES = 32
 MOST_EFFECTS = 500
 
@@ -47,6 +65,13 @@ class Page(NamedTuple):
 
     items: list[Any]
     next_cursor: str | None
+
+
+class Order(NamedTuple):
+    """How a list is sorted: by which of its `ORDERS`, and whether the last comes first."""
+
+    by: str
+    descending: bool = False
 
 
 class Audited(NamedTuple):
@@ -106,18 +131,42 @@ class Lists:
         now: datetime,
         cursor: str | None,
         limit: int,
+        order: Order | None = None,
     ) -> Page:
-        """States of one aggregate, newest first. `filters` are conditions with `$?` and their arguments."""
+        """States of one aggregate, newest first unless `order` says otherwise. `filters` are conditions with `$?` and
+        their arguments. A page goes on behind where the thing that is the cursor stands by now."""
         table = TABLES[prefix]
+        by = ORDERS[table.name][order.by] if order else _NEWEST
+        sign, way = ("<", "DESC") if order is None or order.descending else (">", "ASC")
         conditions = _conditions(table.name, workspace_id, filters, status, now)
-        conditions.add("id < $?", cursor)
+        if by == _NEWEST:
+            conditions.add(f"id {sign} $?", cursor)
+        else:
+            last = f"SELECT {by}, id FROM projections.{table.name} WHERE id = $?"  # noqa: S608
+            conditions.add(f"({by}, id) {sign} ({last})", cursor)
         rows = await self._postgres.fetch(
             f"SELECT id, state FROM projections.{table.name} WHERE {conditions} "  # noqa: S608  # columns are our own
-            f"ORDER BY id DESC LIMIT {limit + 1}",
+            f"ORDER BY {by} {way}, id {way} LIMIT {limit + 1}",
             *conditions.arguments,
         )
         decode = msgspec.json.Decoder(table.aggregate.state).decode
         return page_of([(row["id"], decode(row["state"])) for row in rows], limit)
+
+    async def count(
+        self,
+        prefix: str,
+        workspace_id: str,
+        filters: Mapping[str, object],
+        *,
+        status: str | None,
+        now: datetime,
+        most: int,
+    ) -> int:
+        """How many there are of what `page` gives a page of; `most` + 1 for whatever is more."""
+        table = TABLES[prefix].name
+        conditions = _conditions(table, workspace_id, filters, status, now)
+        some = f"SELECT 1 FROM projections.{table} WHERE {conditions} LIMIT {most + 1}"  # noqa: S608
+        return int(await self._postgres.fetchval(f"SELECT count(*) FROM ({some}) AS found", *conditions.arguments))  # noqa: S608
 
     async def chosen(
         self, workspace_id: str, filters: Mapping[str, object], *, status: str | None, now: datetime, most: int

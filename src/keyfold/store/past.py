@@ -93,6 +93,10 @@ class Past:
             state = fold(aggregate, state, record)
         return Loaded(state, len(rows))
 
+    async def story(self, stream: str, version: int) -> list[Event]:
+        """All that happened to a thing up to a version, in order."""
+        return (await self._events({stream: version}))[stream]
+
     async def page(
         self,
         prefix: str,

@@ -16,6 +16,7 @@ from litestar.types import ASGIApp
 from keyfold import __version__
 from keyfold.app.clock import SteadyClock
 from keyfold.web import problems
+from keyfold.web.console import router as console
 from keyfold.web.edge import Edge
 from keyfold.web.health import Readiness, api_readiness, health_routes
 from keyfold.web.log import log_routes
@@ -40,9 +41,10 @@ def litestar_app(services: Services) -> Litestar:
     app = Litestar(
         route_handlers=[
             router,
+            console,
             *page_routes(),
             *log_routes(),
-            *health_routes(lambda: api_readiness(services.postgres, services.bus)),
+            *health_routes(lambda: api_readiness(services.postgres, services.bus, services.sealing)),
         ],
         exception_handlers={Exception: _refuse},
         request_max_body_size=BODY_LIMIT,

@@ -3,11 +3,14 @@
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol
 
+import asyncpg
 import msgspec
 from litestar import MediaType, Response, get
 from litestar.handlers import HTTPRouteHandler
 from prometheus_client import generate_latest
 
+from keyfold.app.ports import DataKey
+from keyfold.app.sealing import SealBrokenError, Sealing
 from keyfold.bus.connection import Bus
 from keyfold.domain.refusals import Unavailable
 from keyfold.store.postgres import Postgres
@@ -29,13 +32,13 @@ class Readiness(msgspec.Struct, frozen=True):
     checks: dict[str, Check]
 
 
-async def api_readiness(postgres: Postgres, bus: Bus) -> Readiness:
-    """Postgres, NATS, every loop of whichever worker, and how far the projections are."""
+async def api_readiness(postgres: Postgres, bus: Bus, sealing: Sealing) -> Readiness:
+    """Postgres, NATS, the peppers, every loop of whichever worker, and how far the projections are."""
     checks = {"nats": Check(True) if bus.is_connected else Check(False, "not connected")}
     try:
         loops = await postgres.fetch(query("loops"))
         lags = await postgres.fetch(query("lags"))
-        checks["postgres"] = Check(True)
+        checks |= {"postgres": Check(True), "peppers": _peppers(await postgres.fetchrow(query("a_data_key")), sealing)}
     except Unavailable:
         return Readiness(False, {**checks, "postgres": Check(False, "can't be reached")})
     if not loops:
@@ -46,6 +49,16 @@ async def api_readiness(postgres: Postgres, bus: Bus) -> Readiness:
         ok, behind = row["lag"] <= MAX_LAG, f"{row['lag']} behind" if row["lag"] else ""
         checks[f"projection {row['projection']}"] = Check(ok, behind)
     return Readiness(all(check.ok for check in checks.values()), checks)
+
+
+def _peppers(wrapped: asyncpg.Record | None, sealing: Sealing) -> Check:
+    """Whether they open a data key of this database: with others no key is valid, and nothing that is sealed opens."""
+    try:
+        if wrapped is not None:
+            sealing.demand_opens(DataKey(*wrapped))
+    except SealBrokenError as error:
+        return Check(False, str(error))
+    return Check(True)
 
 
 class Healthy(Protocol):

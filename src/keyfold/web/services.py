@@ -14,6 +14,7 @@ from keyfold.app.cancellation import obey_cancellation
 from keyfold.app.catalogue import Catalogue
 from keyfold.app.clock import SteadyClock
 from keyfold.app.compromise import Compromise
+from keyfold.app.console import Console
 from keyfold.app.consumer_groups import ConsumerGroups
 from keyfold.app.embedding import Embedding
 from keyfold.app.erasing import Erasures
@@ -72,6 +73,7 @@ from keyfold.store.lists import Lists
 from keyfold.store.past import Past
 from keyfold.store.personal import PersonalStore
 from keyfold.store.postgres import Postgres
+from keyfold.store.stages import Stages
 from keyfold.store.tail import Tail
 from keyfold.store.traces import TraceStore
 from keyfold.store.usage import UsageStore
@@ -101,6 +103,7 @@ class Services:
         self.opener = Opener(self.sealing)
         self.lists = Lists(self.postgres, self.opener)
         self.past = Past(self.postgres, self.opener)
+        self.stages = Stages(self.postgres)
         self.feed = Feed(self.postgres, self.lists)
         self.office = Office(
             journal=self.journal, vault=self.vault, sealing=self.sealing, clock=self.clock, entropy=self.entropy
@@ -186,6 +189,7 @@ class Services:
         self.onboarding = Onboarding(self.office, public_url=public_url, nats_url=settings.public_nats_url)
         self.links = Links(self.office, public_url=public_url)
         self.embedding = Embedding(self.journal)
+        self.console = Console(self.office, self.verifier, self.limiter, public_url=public_url)
         find = self.verifier.find_id
         self.trials = Trials(self.ingress, journal=self.journal, find=find)
         self.watching = Watching(self.bus, self.event_streams, self.egress, self.portal, find=find, clock=self.clock)

@@ -8,11 +8,12 @@ from litestar.types import Receive, Scope, Send
 
 from keyfold.web.flow import Ending, Flow
 
+MEDIA_TYPE = "text/event-stream"
 RETRY = 1_000
 """Milliseconds after which a reader comes back."""
 
 _HEADERS = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"content-type", f"{MEDIA_TYPE}; charset=utf-8".encode()),
     (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),  # nginx would collect them
 ]

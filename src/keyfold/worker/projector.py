@@ -1,5 +1,9 @@
 """The projector: feeds one projection from JetStream, in order, a gap from the log."""
 
+import asyncio
+
+import asyncpg
+
 from keyfold.app.sealing import SealBrokenError
 from keyfold.bus.lifecycle import Delivered, LifecycleReader
 from keyfold.metrics import PROJECTED, PROJECTION_LAG
@@ -20,6 +24,8 @@ from keyfold.worker.loop import Halt
 BATCH = 1_000
 WAIT = 0.5
 """Seconds that a step waits for an event."""
+PAUSE = 0.002
+"""Seconds until the next batch, unless this one was full: what comes in quick succession costs little more than one."""
 
 
 class Projector:
@@ -52,17 +58,19 @@ class Projector:
         except BaseException:
             self._cursor = None  # what was delivered is lost to us: read it again
             raise
+        if delivered and len(delivered) < BATCH:
+            await asyncio.sleep(PAUSE)
         return True  # the next step waits by itself
 
     async def _apply(self, cursor: int, delivered: list[Delivered]) -> None:
         fresh = [each for each in delivered if each.position > cursor]
         if not fresh:
             return
-        await self._demand_that_it_is_in_the_log(fresh[-1])
-        if [each.position for each in fresh] != [*range(cursor + 1, fresh[-1].position + 1)]:
-            fresh = await self._from_log(cursor, fresh[-1].position)
-        batch = await self._opened(_readable(fresh))
         async with self._postgres.connection() as connection:
+            await _demand_that_it_is_in_the_log(connection, fresh[-1])
+            if [each.position for each in fresh] != [*range(cursor + 1, fresh[-1].position + 1)]:
+                fresh = await _from_log(connection, cursor, fresh[-1].position)
+            batch = await self._opened(connection, _readable(fresh))
             try:
                 self._cursor = await project(connection, self._projection, cursor, batch)
             except UnappliableError:
@@ -72,24 +80,14 @@ class Projector:
                     cursor = self._cursor = await project(connection, self._projection, cursor, [each])
         PROJECTED.labels(self._projection.name).inc(len(batch))
 
-    async def _opened(self, batch: list[Positioned]) -> list[Positioned]:
+    async def _opened(self, connection: asyncpg.Connection, batch: list[Positioned]) -> list[Positioned]:
         """With what is sealed in them. It is asked for after they have come: whoever was erased before isn't opened."""
         try:
-            records = await self._opener.open(self._postgres.fetch, [each.record for each in batch])
+            read, actors = [each.record for each in batch], self._projection.reads_actors
+            records = await self._opener.open(connection.fetch, read, actors=actors)
         except SealBrokenError as error:
             raise Halt(f"behind position {batch[0].position - 1}: {error}") from error
         return [Positioned(each.position, record) for each, record in zip(batch, records, strict=True)]
-
-    async def _demand_that_it_is_in_the_log(self, last: Delivered) -> None:
-        """A message that no relay sent can only stand at the end of the stream: no relay publishes behind one."""
-        rows = await self._postgres.fetch(query("read_after"), last.position - 1, 1)
-        if not rows or rows[0]["position"] != last.position or rows[0]["record"].encode() != last.record:
-            raise Halt(f"position {last.position} of the stream is not what the log says")
-
-    async def _from_log(self, after: int, until: int) -> list[Delivered]:
-        """A stretch with gaps, read from the log instead."""
-        rows = await self._postgres.fetch(query("read_after"), after, min(until - after, BATCH))
-        return [Delivered(row["position"], row["record"].encode()) for row in rows]
 
     async def _look_around(self, cursor: int) -> None:
         """Nothing arrived: is there something? Then the stream was lost under the reader, and it begins anew."""
@@ -97,6 +95,19 @@ class Projector:
         PROJECTION_LAG.labels(self._projection.name).set(head - cursor)
         if head > cursor:
             self._cursor = None
+
+
+async def _demand_that_it_is_in_the_log(connection: asyncpg.Connection, last: Delivered) -> None:
+    """A message that no relay sent can only stand at the end of the stream: no relay publishes behind one."""
+    rows = await connection.fetch(query("read_after"), last.position - 1, 1)
+    if not rows or rows[0]["position"] != last.position or rows[0]["record"].encode() != last.record:
+        raise Halt(f"position {last.position} of the stream is not what the log says")
+
+
+async def _from_log(connection: asyncpg.Connection, after: int, until: int) -> list[Delivered]:
+    """A stretch with gaps, read from the log instead."""
+    rows = await connection.fetch(query("read_after"), after, min(until - after, BATCH))
+    return [Delivered(row["position"], row["record"].encode()) for row in rows]
 
 
 def _readable(delivered: list[Delivered]) -> list[Positioned]:

@@ -1,5 +1,6 @@
 """The relay: from the log to JetStream, in order, each event on the sequence that is its position."""
 
+import asyncio
 import re
 from collections.abc import Mapping
 
@@ -16,6 +17,8 @@ from keyfold.worker.loop import Halt
 
 BATCH = 256
 """Events on their way to the server at once."""
+PAUSE = 0.002
+"""Seconds until the next ones, unless there are as many waiting: what is appended in quick succession goes together."""
 _TOKENS = re.compile(r"[A-Za-z0-9_.-]+")
 _PLAIN = re.compile(r"[!#$&-~]+")
 
@@ -41,7 +44,10 @@ class Relay:
         await self._stream.publish([_message(row) for row in rows])
         RELAYED.inc(len(rows))
         self._cursor = rows[-1].position
-        return len(rows) == BATCH
+        if len(rows) == BATCH:
+            return True
+        await asyncio.sleep(PAUSE)
+        return False
 
     async def _agreed_end(self) -> int:
         """The stream's last sequence, once it is certain that the log says the same there."""

@@ -31,6 +31,7 @@ _COLUMNS = (
 class AuditTrail:
     name = "audit"
     tables: tuple[str, ...] = ("audit",)
+    reads_actors = True
 
     async def apply(self, connection: asyncpg.Connection, batch: list[Positioned]) -> None:
         await connection.copy_records_to_table("audit", records=[_row(*each) for each in batch], columns=_COLUMNS)
@@ -43,6 +44,7 @@ def _row(position: int, record: Any) -> tuple[object, ...]:
         event = read_event(record)
     except Exception as error:
         raise UnappliableError(position, error) from error
+    source = None if record.actor.address is None else host(record.actor.address)
     return (
         position,
         event.workspace_id,
@@ -58,5 +60,5 @@ def _row(position: int, record: Any) -> tuple[object, ...]:
         getattr(event, "key_id", None),
         record.id,
         record.causation_id,
-        None if record.actor.address is None else host(record.actor.address),
+        None if source is None else source.packed,  # asyncpg would parse the text of anything else again
     )

@@ -78,6 +78,7 @@ class Row(NamedTuple):
 class CurrentState:
     name = "current"
     tables: tuple[str, ...] = tuple(table.name for table in TABLES.values())
+    reads_actors = False
 
     async def apply(self, connection: asyncpg.Connection, batch: list[Positioned]) -> None:
         by_table: dict[str, list[Positioned]] = {}

@@ -59,6 +59,7 @@ _UNBORN = _Folded(0, None)
 class History:
     name = "history"
     tables: tuple[str, ...] = ("things", "versions")
+    reads_actors = False
 
     async def apply(self, connection: asyncpg.Connection, batch: list[Positioned]) -> None:
         events = _kept(batch)

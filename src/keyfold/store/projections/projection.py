@@ -18,10 +18,12 @@ class Positioned(NamedTuple):
 
 
 class Projection(Protocol):
-    """`apply` writes to tables by their bare names: which schema that is, live or rebuilt, is not its business."""
+    """`apply` writes to tables by their bare names: which schema that is, live or rebuilt, is not its business.
+    `reads_actors` says whether it looks at what of the actors is sealed."""
 
     name: str
     tables: tuple[str, ...]
+    reads_actors: bool
 
     async def apply(self, connection: asyncpg.Connection, batch: list[Positioned]) -> None:
         """Applies events in order. Raises `UnappliableError`."""

@@ -96,7 +96,8 @@ async def _catch_up(
         if not rows:
             raise UnappliableError(after + 1, LookupError("the cursor is there, the log ends before"))
         read = [read_positioned(row["position"], row["record"]) for row in rows]
-        opened = await opener.open(connection.fetch, [each.record for each in read])
+        records = [each.record for each in read]
+        opened = await opener.open(connection.fetch, records, actors=projection.reads_actors)
         batch = [Positioned(each.position, record) for each, record in zip(read, opened, strict=True)]
         await projection.apply(connection, batch)
         after = batch[-1].position

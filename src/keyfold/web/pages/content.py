@@ -12,7 +12,8 @@ import msgspec
 from litestar import HttpMethod, Request, Response
 
 from keyfold import __version__
-from keyfold.web.texts import t
+from keyfold.web import words
+from keyfold.web.texts import has, t
 
 _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml", "png": "image/png"}
 READ = [HttpMethod.GET, HttpMethod.HEAD]
@@ -83,7 +84,8 @@ def templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"asset": asset_url, "version": __version__, "t": t}
+    environment.globals |= {"asset": asset_url, "version": __version__, "t": t, "has": has}
+    environment.filters |= words.FILTERS
     return environment
 
 

@@ -8,6 +8,7 @@ from keyfold.app.verdicts import VerifyBody
 from keyfold.web.v1.bulk import BulkBody
 from keyfold.web.v1.common import WithReason
 from keyfold.web.v1.compromise import CompromiseBody
+from keyfold.web.v1.console import SignInBody
 from keyfold.web.v1.consumer_bodies import ConsumerBody, NackBody, PullBody, SeekBody, TerminateBody, TokensBody
 from keyfold.web.v1.explaining import ExplainBody
 from keyfold.web.v1.integrations import IntegrationBody, IntegrationPatch
@@ -37,6 +38,7 @@ EXAMPLES: dict[type[msgspec.Struct], dict[str, Any]] = {
     TokenBody: {"token": "kfl_…"},
     RedemptionBody: {"token": "kfl_…"},
     FreshLinkBody: {},
+    SignInBody: {},
     TestEventBody: {
         "environment": "dev",
         "keyId": "key_01h455vb4pex5vsknk084sn02q",

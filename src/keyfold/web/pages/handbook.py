@@ -20,6 +20,7 @@ PAGES = (
     "quickstart",
     "partner-guide",
     "keys",
+    "console",
     "app-events",
     "client",
     "topics",

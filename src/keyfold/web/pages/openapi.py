@@ -17,6 +17,7 @@ from litestar.routes import HTTPRoute
 from keyfold.web.auth import EVENTS, MERGE_PATCH, PUBLIC, SESSION
 from keyfold.web.pages.errors import UNKNOWN_LINK, problem_responses, problem_schemas
 from keyfold.web.pages.examples import EXAMPLES
+from keyfold.web.sse import MEDIA_TYPE as EVENT_STREAM
 from keyfold.web.v1.common import POSITION
 from keyfold.web.v1.event_bodies import CLOUD_EVENT
 
@@ -50,6 +51,16 @@ class Route(NamedTuple):
         """Whether it reads one thing that can be changed."""
         is_one = self.path.endswith(("_id}", "/self", "/workspace")) and "/audit/" not in self.path
         return self.method == "get" and is_one
+
+    @property
+    def streams(self) -> bool:
+        """Whether it answers with events as they come."""
+        return self.handler.media_type == EVENT_STREAM
+
+    @property
+    def asks_of_moment(self) -> bool:
+        """Whether it can be asked of a moment, which may not have come yet."""
+        return "as_of" in self.handler.parsed_fn_signature.parameters or self.path.endswith("/changes")
 
     @property
     def body(self) -> type[msgspec.Struct] | None:
@@ -90,10 +101,8 @@ def _complete(operation: Json, at: Route, schemas: Json) -> None:
         operation["security"] = [{"portalSession": []}]
     for parameter in operation.get("parameters", []):
         parameter["name"] = _camel(parameter["name"])
-    if at.creates:
-        operation.setdefault("parameters", []).append(_idempotency_key(at))
-    if at.method == "patch":
-        operation.setdefault("parameters", []).append(_if_match())
+    if taken := [*_request_headers(at)]:
+        operation.setdefault("parameters", []).extend(taken)
     if content := at.handler.opt.get("content"):
         operation["requestBody"] = {"required": True, "content": content}
     if at.body is not None:
@@ -103,6 +112,7 @@ def _complete(operation: Json, at: Route, schemas: Json) -> None:
         answer["description"] = "Done" if at.method != "get" else "As it is now"
         if headers := _headers(at):
             answer["headers"] = headers
+        answer["content"] |= at.handler.opt.get("also", {})
     problems_of = {
         status: UNKNOWN_LINK if status == 404 and at.is_of_link else f"Problem{status}" for status in _problems(at)
     }
@@ -133,7 +143,7 @@ def _problems(at: Route) -> Iterator[int]:
     if at.permission != PUBLIC:
         yield from (401, 403, 429)
     yield 404
-    if _writes(at):
+    if _writes(at) or at.path.endswith("/events/test"):
         yield 409
     if at.is_of_link or at.path.endswith(("/withdraw", "/redrive")):
         yield 410
@@ -141,7 +151,7 @@ def _problems(at: Route) -> Iterator[int]:
         yield from (413, 415)
     if at.method == "patch":
         yield from (412, 422, 428)
-    if at.creates:
+    if at.creates or at.asks_of_moment:
         yield 422
     yield 503
 
@@ -162,6 +172,16 @@ def _headers(at: Route) -> Json:
     return {**headers, "ETag": _version_header()} if at.shows_version else headers
 
 
+def _request_headers(at: Route) -> Iterator[Json]:
+    """What a route takes in headers."""
+    if at.creates:
+        yield _idempotency_key(at)
+    if at.method == "patch":
+        yield _if_match()
+    if at.streams:
+        yield _last_event_id()
+
+
 def _idempotency_key(at: Route) -> Json:
     once = "The same request with the same key is done once, and gets the same answer for 24 hours."
     return {
@@ -179,6 +199,16 @@ def _if_match() -> Json:
         "in": "header",
         "required": True,
         "description": "The `ETag` that the thing was read with: 412 if it has changed since, 428 without this header.",
+        "schema": {"type": "string"},
+    }
+
+
+def _last_event_id() -> Json:
+    return {
+        "name": "Last-Event-ID",
+        "in": "header",
+        "required": False,
+        "description": "The `id` of the last event that came: it goes on behind it. Browsers send it by themselves.",
         "schema": {"type": "string"},
     }
 

@@ -8,6 +8,7 @@ from keyfold.web.v1.audit_export import AuditExportController
 from keyfold.web.v1.audit_history import HistoryController
 from keyfold.web.v1.bulk import BulkController
 from keyfold.web.v1.compromise import CompromiseController
+from keyfold.web.v1.console import ConsoleController
 from keyfold.web.v1.consumers import ConsumerController, DeadLetterController
 from keyfold.web.v1.event_usage import EventUsageController
 from keyfold.web.v1.events import EventController
@@ -60,6 +61,7 @@ router = Router(
         HistoryController,
         EventUsageController,
         LifecycleController,
+        ConsoleController,
         PortalController,
         PortalEventController,
         PortalUsageController,

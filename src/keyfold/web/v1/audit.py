@@ -5,7 +5,6 @@ from typing import Annotated, Any, Literal
 
 from litestar import Controller, Request, get
 from litestar.di import NamedDependency, Provide
-from litestar.enums import MediaType
 from litestar.params import FromPath, FromQuery, QueryParameter
 from litestar.types import ASGIApp
 
@@ -15,7 +14,7 @@ from keyfold.domain.refusals import NotFound
 from keyfold.store.trail_filter import TrailFilter
 from keyfold.web.auth import address, caller, services
 from keyfold.web.services import Services
-from keyfold.web.sse import EventStream, Item
+from keyfold.web.sse import MEDIA_TYPE, EventStream, Item
 from keyfold.web.v1.common import LAST_POSITION, Envelope, Limit, ListEnvelope, MinPosition
 from keyfold.web.v1.trail import (
     PERMISSION,
@@ -62,15 +61,10 @@ class AuditController(Controller):
         A key that is narrowed is shown what happened to the things that it is narrowed to, and nothing else. That
         somebody has read here is written down as well.
         """
-        by, of = await caller(request), services(request)
-        filters = conditions(by, wanted)
-        await _include(of, by, min_position)
-        at = None if cursor is None else position(cursor, "?cursor", "Send `nextCursor` as it was given.")
-        page = await of.lists.audit(by.workspace_id, filters, ascending=order == "asc", cursor=at, limit=limit)
-        of.readings.note(by, "events")
-        return ListEnvelope([AuditView.of(each) for each in page.items], page.next_cursor)
+        await _include(services(request), await caller(request), min_position)
+        return await entries(request, wanted, ascending=order == "asc", cursor=cursor, limit=limit)
 
-    @get("/stream", opt={"permission": PERMISSION}, media_type=MediaType.TEXT, summary="Follow the audit trail")
+    @get("/stream", opt={"permission": PERMISSION}, media_type=MEDIA_TYPE, summary="Follow the audit trail")
     async def stream(
         self,
         request: Req,
@@ -104,22 +98,36 @@ class AuditEventController(Controller):
         self, request: Req, event_id: FromPath[str], min_position: MinPosition = None
     ) -> Envelope[ChainView]:
         """One event, with the chain of those that caused it, and all that it caused."""
-        by, of = await caller(request), services(request)
-        await _include(of, by, min_position)
-        chain = await of.lists.chain(by.workspace_id, event_id, within_trail(by, {}))
-        if chain is None:
-            raise NotFound.of("event", event_id)
-        of.readings.note(by, "event")
-        views = AuditView.of(chain.event)
-        this = {name: getattr(views, name) for name in AuditView.__struct_fields__}
-        return Envelope(
-            ChainView(
-                **this,
-                causes=[AuditView.of(each) for each in chain.causes],
-                effects=[AuditView.of(each) for each in chain.effects],
-                has_more_effects=chain.has_more,
-            )
-        )
+        await _include(services(request), await caller(request), min_position)
+        return Envelope(await chain_of(request, event_id))
+
+
+async def entries(
+    request: Req, wanted: TrailFilter, *, ascending: bool, cursor: str | None, limit: int
+) -> ListEnvelope[AuditView]:
+    """A page of the trail, as far as the caller sees it. That it was read is written down."""
+    by, of = await caller(request), services(request)
+    at = None if cursor is None else position(cursor, "?cursor", "Send `nextCursor` as it was given.")
+    asked = conditions(by, wanted)
+    page = await of.lists.audit(by.workspace_id, asked, ascending=ascending, cursor=at, limit=limit)
+    of.readings.note(by, "events")
+    return ListEnvelope([AuditView.of(each) for each in page.items], page.next_cursor)
+
+
+async def chain_of(request: Req, event_id: str) -> ChainView:
+    """One event with what led to it and what it led to. That it was read is written down. Raises `NotFound`."""
+    by, of = await caller(request), services(request)
+    chain = await of.lists.chain(by.workspace_id, event_id, within_trail(by, {}))
+    if chain is None:
+        raise NotFound.of("event", event_id)
+    of.readings.note(by, "event")
+    view = AuditView.of(chain.event)
+    return ChainView(
+        **{name: getattr(view, name) for name in AuditView.__struct_fields__},
+        causes=[AuditView.of(each) for each in chain.causes],
+        effects=[AuditView.of(each) for each in chain.effects],
+        has_more_effects=chain.has_more,
+    )
 
 
 async def _include(of: Services, by: Caller, min_position: int | None) -> None:

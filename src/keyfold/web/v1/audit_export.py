@@ -62,24 +62,35 @@ class AuditExportController(Controller):
         off, also by us, since the key ended or the database can't be asked, lacks the end of HTTP's last chunk; it is
         resumed after the last whole line. Each export is written down, with its filters and how many events went out.
         """
-        by, of = await caller(request), services(request)
-        filters = conditions(by, wanted)
-        until = await _end(of, wanted, after)
-        pages = of.feed.pages(by.workspace_id, filters, after=after, until=until)
-        first: list[Logged] = await anext(pages, [])
-        begun = None
-        if not _is_own_reading(by, first):
-            begun = await of.exports.begin(by, format_, wanted.given(), after=after, until=until)
-        headers = [
-            (b"content-type", NDJSON.encode()),
-            (b"cache-control", b"no-store"),
-            (POSITION.lower().encode(), str(until).encode()),
-        ]
-        chunks = _chunks(of, by, begun, first, pages, format_)
-        return Flow(chunks, headers=headers, alive=unchanged(of, by, address(request)))
+        return await exported(request, wanted, format_, after)
 
 
-async def _end(of: Services, wanted: NamedDependency[TrailFilter], after: int) -> int:
+async def exported(
+    request: Request[Any, Any, Any],
+    wanted: TrailFilter,
+    format_: ExportFormat,
+    after: int,
+    *headers: tuple[bytes, bytes],
+) -> Flow:
+    """The lines, as they flow, under these headers and those that every export has."""
+    by, of = await caller(request), services(request)
+    filters = conditions(by, wanted)
+    until = await _end(of, wanted, after)
+    pages = of.feed.pages(by.workspace_id, filters, after=after, until=until)
+    first: list[Logged] = await anext(pages, [])
+    begun = None
+    if not _is_own_reading(by, first):
+        begun = await of.exports.begin(by, format_, wanted.given(), after=after, until=until)
+    every = [
+        (b"content-type", NDJSON.encode()),
+        (b"cache-control", b"no-store"),
+        (POSITION.lower().encode(), str(until).encode()),
+    ]
+    chunks = _chunks(of, by, begun, first, pages, format_)
+    return Flow(chunks, headers=[*every, *headers], alive=unchanged(of, by, address(request)))
+
+
+async def _end(of: Services, wanted: TrailFilter, after: int) -> int:
     """The position up to which it goes. Raises `Invalid` for a beginning that lies ahead, `Unavailable`."""
     head = await of.journal.head()
     if after > head:

@@ -32,7 +32,8 @@ from keyfold.web.v1.common import (
 from keyfold.web.v1.key_search import permitted, question
 
 Req = Request[Any, Any, Any]
-_THE_KEY = "aggregate = 'key' AND id = $?"
+Filters = dict[str, object]
+THE_KEY = "aggregate = 'key' AND id = $?"
 _A_MOMENT = "A time such as `2026-03-01T12:00:00Z`, or a position of the log"
 
 
@@ -69,22 +70,9 @@ class HistoryController(Controller):
 
         A key that is narrowed is shown what happened to the things that it is narrowed to, and nothing else.
         """
-        by, of = await caller(request), services(request)
-        begin, end = await _stretch(request, since, until)
         asked = {"integration_id = $?": integration_id, "partner_id = $?": partner_id}
-        page = await of.past.changes(
-            by.workspace_id,
-            {**asked, **bounds_on(FIELDS, by, asked), "aggregate = $?": kind, _THE_KEY: key_id},
-            after=begin.position,
-            until=end.position,
-            cursor=_position(cursor),
-            limit=limit,
-        )
-        views = [
-            change_of(each.aggregate, each.before, each.after, each.events, since=begin, until=end)
-            for each in page.items
-        ]
-        return ListEnvelope(views, page.next_cursor)
+        these: Filters = {**asked, "aggregate = $?": kind, THE_KEY: key_id}
+        return await changed(request, since, until, these, cursor, limit)
 
     @get("/holders", opt={"permission": "audit:read"}, summary="List who could do something")
     async def holders(
@@ -102,13 +90,38 @@ class HistoryController(Controller):
         """The keys that a verification would have found valid for this, by their own rules, those of the keys above
         them and what their integrations offered, all as they were at that moment. Keys that are bound to networks could
         from there. A page can be shorter than its `limit`; what counts is whether it has a `nextCursor`."""
-        asked = question(action, topic) or Question(action, topic)
-        at = await moment_of(request, as_of) or await present(request)
         filters = KeyFilter(environment=environment, partner_id=partner_id, integration_id=integration_id)
-        page = await permitted(
-            request, asked, filters, status=None, cursor=cursor, min_position=None, limit=limit, at=at
-        )
-        return ListEnvelope([_holder(each, action, topic, at) for each in page.items], page.next_cursor)
+        at = await moment_of(request, as_of) or await present(request)
+        return await held(request, action, topic, filters, at, cursor=cursor, limit=limit)
+
+
+async def changed(
+    request: Req, since: str, until: str | None, filters: Filters, cursor: str | None, limit: int
+) -> ListEnvelope[ChangeView]:
+    """A page of what changed between two moments, as far as the caller sees it."""
+    by, of = await caller(request), services(request)
+    begin, end = await _stretch(request, since, until)
+    page = await of.past.changes(
+        by.workspace_id,
+        {**filters, **bounds_on(FIELDS, by, filters)},
+        after=begin.position,
+        until=end.position,
+        cursor=_position(cursor),
+        limit=limit,
+    )
+    views = [
+        change_of(each.aggregate, each.before, each.after, each.events, since=begin, until=end) for each in page.items
+    ]
+    return ListEnvelope(views, page.next_cursor)
+
+
+async def held(
+    request: Req, action: Action, topic: str | None, filters: KeyFilter, at: Moment, **page: Any
+) -> ListEnvelope[HolderView]:
+    """A page of the keys that could do this at a moment, with what covered the topic. `page` has cursor and limit."""
+    asked = question(action, topic) or Question(action, topic)
+    found = await permitted(request, asked, filters, status=None, min_position=None, at=at, **page)
+    return ListEnvelope([_holder(each, action, topic, at) for each in found.items], found.next_cursor)
 
 
 async def _stretch(request: Req, since: str, until: str | None) -> tuple[Moment, Moment]:

@@ -9,7 +9,6 @@ from litestar import Controller, Request, Response, post
 from litestar.params import JSONBody
 from litestar.response import Stream
 
-from keyfold.app.access import Caller
 from keyfold.app.bulk import MOST, Bulk, BulkAction, BulkSummary, KeyOutcome, Order, demand_permission
 from keyfold.app.rotation import Overlap
 from keyfold.app.views import View
@@ -103,7 +102,12 @@ class BulkController(Controller):
     path = "/keys"
     tags = ("Keys",)
 
-    @post("/bulk", status_code=200, opt={"permission": "keys:read"}, summary="Change many keys")
+    @post(
+        "/bulk",
+        status_code=200,
+        opt={"permission": "keys:read", "also": {NDJSON: {"schema": {"type": "string"}}}},
+        summary="Change many keys",
+    )
     async def bulk(self, request: Req, data: JSONBody[BulkBody]) -> Response[Envelope[BulkView]]:
         """Revokes, suspends, reinstates or rotates every key that matches the filter, which also takes the permission
         of that: `keys:revoke`, `keys:suspend` or `keys:rotate`. Each key is decided by itself, all under one
@@ -114,7 +118,9 @@ class BulkController(Controller):
         `secret` shown this once."""
         by = await caller(request)
         demand_permission(by, data.action)
-        bulk = await _selected(request, by, data)
+        order = data.order()
+        filters = data.filter.key_filter().conditions(services(request).clock())
+        bulk = await selected(request, order, filters, data.filter.status)
         if NDJSON in request.headers.get("accept", ""):
             return secret(Stream(_lines(bulk), media_type=NDJSON))
         keys = [each async for each in bulk.outcomes()]
@@ -123,14 +129,13 @@ class BulkController(Controller):
         return secret(Response(Envelope(BulkView(keys=keys, **summed)), headers=headers))
 
 
-async def _selected(request: Req, by: Caller, data: BulkBody) -> Bulk:
+async def selected(request: Req, order: Order, filters: dict[str, object], status: KeyStatus | None) -> Bulk:
     """The keys that match by now, whatever was written before. Raises `Invalid` when there are too many."""
-    of, order, now = services(request), data.order(), services(request).clock()
-    filters = data.filter.key_filter().conditions(now)
-    filters |= within_bounds(by, KEY, filters)
+    by, of = await caller(request), services(request)
+    within = filters | within_bounds(by, KEY, filters)
     head = await of.journal.head()
     await of.lists.include("current", head)
-    keys, matched = await of.lists.chosen(by.workspace_id, filters, status=data.filter.status, now=now, most=MOST)
+    keys, matched = await of.lists.chosen(by.workspace_id, within, status=status, now=of.clock(), most=MOST)
     if matched > MOST:
         raise Invalid(
             f"{matched} keys match. One call takes {MOST}.", ("/filter", "Narrow it, and call once for each.")

@@ -15,6 +15,7 @@ from keyfold.domain.aggregates import Aggregate
 from keyfold.domain.limits import DESCRIPTION_LENGTH, NAME_LENGTH
 from keyfold.domain.moment import Moment, NotYet
 from keyfold.domain.refusals import Invalid, NotFound, OutOfSight
+from keyfold.store.lists import Order
 from keyfold.web.auth import caller, services
 
 T = TypeVar("T")
@@ -179,9 +180,10 @@ async def listed(
     min_position: int | None,
     limit: int,
     at: Moment | None = None,
+    order: Order | None = None,
 ) -> ListEnvelope[T]:
     """A page of what the caller sees of one kind of thing, newest first, now or at a moment. `filters` are conditions
-    and arguments."""
+    and arguments. Only what is now can be sorted in another `order`."""
     if cursor is not None and not ids.is_id(aggregate.prefix, cursor):
         raise Invalid("This is no cursor of this list.", ("?cursor", "Send `nextCursor` as it was given."))
     by, of = await caller(request), services(request)
@@ -191,7 +193,7 @@ async def listed(
     now = at.time if at else of.clock()
     asked: Any = {"status": status, "cursor": cursor, "limit": limit}
     if at is None:
-        page = await of.lists.page(aggregate.prefix, by.workspace_id, filters, now=now, **asked)
+        page = await of.lists.page(aggregate.prefix, by.workspace_id, filters, now=now, order=order, **asked)
     else:
         page = await of.past.page(aggregate.prefix, by.workspace_id, filters, at=at, **asked)
     return ListEnvelope([view(each, now) for each in page.items], page.next_cursor)

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Controller, Request, get
-from litestar.enums import MediaType
 from litestar.params import QueryParameter
 from litestar.types import ASGIApp
 
@@ -18,7 +17,7 @@ from keyfold.domain.refusals import Invalid, Refusal, Unavailable
 from keyfold.domain.topics import is_pattern
 from keyfold.web.auth import EVENTS, address, services, user
 from keyfold.web.services import Services
-from keyfold.web.sse import EventStream, Item
+from keyfold.web.sse import MEDIA_TYPE, EventStream, Item
 from keyfold.web.v1.consumers import demand_use
 
 GRACE = 0.4
@@ -36,7 +35,7 @@ class FollowingController(Controller):
     path = "/events/stream"
     tags = ("Events",)
 
-    @get("/", opt={"permission": EVENTS}, media_type=MediaType.TEXT, summary="Follow events")
+    @get("/", opt={"permission": EVENTS}, media_type=MEDIA_TYPE, summary="Follow events")
     async def stream(
         self,
         request: Request[Any, Any, Any],

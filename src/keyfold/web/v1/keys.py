@@ -9,6 +9,7 @@ from litestar.params import FromPath, FromQuery, JSONBody
 from keyfold.app.usage import KeyUsage
 from keyfold.app.views import IssuedKeyView, KeyView
 from keyfold.domain.aggregates import KEY
+from keyfold.domain.judgement import Question
 from keyfold.domain.key_events import KeyKind
 from keyfold.domain.key_state import KeyStatus
 from keyfold.domain.permissions import Environment
@@ -109,18 +110,8 @@ class KeyController(Controller):
             idle_days=idle_days,
             over_wide_days=over_wide_days,
         )
-        at = await moment_of(request, as_of)
-        if at is not None:
-            demand_known(filters)
-        now = at.time if at else services(request).clock()
         page: Any = {"status": status, "cursor": cursor, "min_position": min_position, "limit": limit}
-        if asked := question(action, topic):
-            found = await permitted(request, asked, filters, at=at, **page)
-            views, more = [KeyView.of(each, now) for each in found.items], found.next_cursor
-        else:
-            answer = await listed(request, KEY, KeyView.of, filters.conditions(now), at=at, **page)
-            views, more = answer.data, answer.next_cursor
-        return ListEnvelope(views if at else await with_usage(request, views), more)
+        return await found(request, filters, question(action, topic), as_of, **page)
 
     @get("/{key_id:str}", opt={"permission": "keys:read"}, summary="Read a key")
     async def key(self, request: Req, key_id: FromPath[str], as_of: AsOf = None) -> Response[Envelope[KeyView]]:
@@ -165,6 +156,23 @@ class KeyController(Controller):
         """A key under the one that this request is made with."""
         by = await caller(request, creates=True)
         return secret(answered(await services(request).keys.delegate(by, by.cause.actor.id, data.new_key()), 201))
+
+
+async def found(
+    request: Req, filters: KeyFilter, asked: Question | None, as_of: str | None, **page: Any
+) -> ListEnvelope[KeyView]:
+    """A page of keys, now with the time of their last use. `page` has status, cursor, min_position and limit."""
+    at = await moment_of(request, as_of)
+    if at is not None:
+        demand_known(filters)
+    now = at.time if at else services(request).clock()
+    if asked is not None:
+        these = await permitted(request, asked, filters, at=at, **page)
+        views, more = [KeyView.of(each, now) for each in these.items], these.next_cursor
+    else:
+        answer = await listed(request, KEY, KeyView.of, filters.conditions(now), at=at, **page)
+        views, more = answer.data, answer.next_cursor
+    return ListEnvelope(views if at else await with_usage(request, views), more)
 
 
 async def with_usage(request: Req, views: list[KeyView]) -> list[KeyView]:

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from litestar import Controller, Request, get
-from litestar.enums import MediaType
 from litestar.params import FromQuery, QueryParameter
 from litestar.types import ASGIApp
 
@@ -12,7 +11,7 @@ from keyfold.app.access import Caller
 from keyfold.domain.lifecycle_event import structured
 from keyfold.web.auth import address, caller, services
 from keyfold.web.services import Services
-from keyfold.web.sse import EventStream, Item
+from keyfold.web.sse import MEDIA_TYPE, EventStream, Item
 from keyfold.web.v1.common import LAST_POSITION
 from keyfold.web.v1.trail import PERMISSION, beginning, unchanged, within_trail
 
@@ -24,7 +23,7 @@ class LifecycleController(Controller):
     @get(
         "/stream",
         opt={"permission": PERMISSION},
-        media_type=MediaType.TEXT,
+        media_type=MEDIA_TYPE,
         summary="Follow lifecycle events",
     )
     async def stream(

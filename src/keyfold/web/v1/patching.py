@@ -33,14 +33,14 @@ async def patched(
     """The document of a thing with the patch merged into it, and the version that it was at. Raises `NotFound`,
     `PreconditionRequired`, `PreconditionFailed`, `Invalid`."""
     state, version = await seen(request, aggregate, of)
-    _demand_match(request, version)
+    demand_match(request.headers.get("if-match"), version)
     given = msgspec.to_builtins(patch)
     current = document(state)
-    return _decoded(type(current), merge_patch(msgspec.to_builtins(current), given)), version
+    return decoded(type(current), merge_patch(msgspec.to_builtins(current), given)), version
 
 
-def _demand_match(request: Request[Any, Any, Any], version: int) -> None:
-    given = request.headers.get("if-match")
+def demand_match(given: str | None, version: int) -> None:
+    """That the header `If-Match` names this version. Raises `PreconditionRequired`, `PreconditionFailed`, `Invalid`."""
     if given is None:
         raise PreconditionRequired(
             "Send the ETag that the thing was read with in the header If-Match, so that nobody's change is undone."
@@ -51,13 +51,13 @@ def _demand_match(request: Request[Any, Any, Any], version: int) -> None:
         raise PreconditionFailed("Somebody has changed it since. Read it again, and decide anew.")
 
 
-def _decoded(kind: type[B], merged: Any) -> B:
+def decoded(kind: type[B], merged: Any) -> B:
     """What came of the patch, judged like a body that came as a whole."""
     inside = msgspec.defstruct("Inside", [("data", kind)])
     try:
-        decoded: Any = msgspec.convert({"data": merged}, inside)
+        found: Any = msgspec.convert({"data": merged}, inside)
     except msgspec.ValidationError as error:
         raise ValidationException from error
     else:
-        whole: B = decoded.data
+        whole: B = found.data
         return whole

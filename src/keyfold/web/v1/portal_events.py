@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Controller, Request, Response, get, post
-from litestar.enums import MediaType
 from litestar.params import FromQuery, JSONBody, QueryParameter
 from litestar.types import ASGIApp
 
@@ -29,7 +28,7 @@ from keyfold.domain.refusals import Invalid
 from keyfold.domain.topic_entry import Schema, Topic
 from keyfold.web.auth import SESSION, address, home, idempotency_key, services
 from keyfold.web.services import Services
-from keyfold.web.sse import EventStream, Item
+from keyfold.web.sse import MEDIA_TYPE, EventStream, Item
 from keyfold.web.v1.common import ONE_LINE, Body, CursorParameter, Envelope, Limit, ListEnvelope, secret
 from keyfold.web.v1.following import GRACE, End, behind, patterns_of
 
@@ -151,7 +150,7 @@ class PortalEventController(Controller):
         )
         return secret(Response(Envelope(published), status_code=201))
 
-    @get("/events/stream", opt={"permission": SESSION}, media_type=MediaType.TEXT, summary="Watch events go by")
+    @get("/events/stream", opt={"permission": SESSION}, media_type=MEDIA_TYPE, summary="Watch events go by")
     async def stream(
         self,
         request: Req,

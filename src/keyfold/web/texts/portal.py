@@ -1,4 +1,4 @@
-"""What the server-rendered pages say, in one place for translation. The portal's scripts: static/portal/texts.js."""
+"""What the portal's one server-rendered page says. Its scripts: static/portal/texts.js."""
 
 TEXTS: dict[str, str] = {
     "portal.title": "Partner portal",
@@ -10,9 +10,3 @@ TEXTS: dict[str, str] = {
     "Without JavaScript, redeem the link from a shell or a backend: it is one POST, described in",
     "portal.noscript.guide": "the partner guide",
 }
-"""By page, a dot, and the place on it."""
-
-
-def t(name: str, **values: object) -> str:
-    """The text of this name, with its `{places}` filled in. Raises `KeyError`."""
-    return TEXTS[name].format(**values) if values else TEXTS[name]

@@ -1,0 +1,139 @@
+// Checks what the server says of its log: that a record leads to the signed root, that the head is signed, and that the
+// log has only grown from the head that this browser saw last. RFC 6962, RFC 9162, c2sp.org/signed-note.
+
+const $ = (selector) => document.querySelector(selector);
+const bytes = (base64) => Uint8Array.from(atob(base64), (each) => each.charCodeAt(0));
+const base64 = (given) => btoa(String.fromCharCode(...given));
+const joined = (...parts) => Uint8Array.from(parts.flatMap((each) => [...each]));
+const hash = async (...parts) => new Uint8Array(await crypto.subtle.digest("SHA-256", joined(...parts)));
+const leaf = (record) => hash([0], record);
+const node = (left, right) => hash([1], left, right);
+const same = (one, other) => base64(one) === base64(other);
+
+/** The root that a leaf's path leads to (RFC 9162, 2.1.3.2); null where it can't be one. */
+export async function rootOf(index, size, of, path) {
+  let [fn, sn, at] = [index, size - 1, of];
+  for (const each of path) {
+    if (sn === 0) return null;
+    if (fn % 2 === 1 || fn === sn) {
+      at = await node(each, at);
+      while (fn % 2 === 0 && fn !== 0) [fn, sn] = [Math.floor(fn / 2), Math.floor(sn / 2)];
+    } else {
+      at = await node(at, each);
+    }
+    [fn, sn] = [Math.floor(fn / 2), Math.floor(sn / 2)];
+  }
+  return sn === 0 ? at : null;
+}
+
+/** Whether the tree of the first size is the beginning of the second (RFC 9162, 2.1.4.2). */
+export async function hasGrown(first, firstRoot, second, secondRoot, path) {
+  if (first === second) return path.length === 0 && same(firstRoot, secondRoot);
+  const isPower = Number.isInteger(Math.log2(first));
+  const rest = isPower ? [firstRoot, ...path] : [...path];
+  if (!rest.length) return false;
+  let [fn, sn] = [first - 1, second - 1];
+  while (fn % 2 === 1) [fn, sn] = [Math.floor(fn / 2), Math.floor(sn / 2)];
+  let [fr, sr] = [rest[0], rest[0]];
+  for (const each of rest.slice(1)) {
+    if (sn === 0) return false;
+    if (fn % 2 === 1 || fn === sn) {
+      [fr, sr] = [await node(each, fr), await node(each, sr)];
+      while (fn % 2 === 0 && fn !== 0) [fn, sn] = [Math.floor(fn / 2), Math.floor(sn / 2)];
+    } else {
+      sr = await node(sr, each);
+    }
+    [fn, sn] = [Math.floor(fn / 2), Math.floor(sn / 2)];
+  }
+  return sn === 0 && same(fr, firstRoot) && same(sr, secondRoot);
+}
+
+function parsed(note) {
+  const [text, signatures] = [note.slice(0, note.indexOf("\n\n") + 1), note.slice(note.indexOf("\n\n") + 2)];
+  const [origin, size, root] = text.split("\n");
+  const lines = signatures.split("\n").filter(Boolean).map((line) => line.slice(2).split(" "));
+  return { text, origin, size: Number(size), root: bytes(root), signatures: lines.map(([name, blob]) => ({ name, blob: bytes(blob) })) };
+}
+
+/** true, false, or null where this browser can't tell. */
+async function isSigned(note, keys) {
+  for (const vkey of keys) {
+    const [name, id, ...rest] = vkey.split("+");
+    const material = bytes(rest.join("+"));
+    const made = note.signatures.find(
+      (each) => each.name === name && [...each.blob.slice(0, 4)].map((one) => one.toString(16).padStart(2, "0")).join("") === id,
+    );
+    if (!made || material[0] !== 1) continue;
+    try {
+      const key = await crypto.subtle.importKey("raw", material.slice(1), { name: "Ed25519" }, false, ["verify"]);
+      return await crypto.subtle.verify({ name: "Ed25519" }, key, made.blob.slice(4), new TextEncoder().encode(note.text));
+    } catch {
+      return null;
+    }
+  }
+  return false;
+}
+
+function remembered(origin) {
+  try {
+    const found = JSON.parse(localStorage.getItem(`keyfold-head-${origin}`) ?? "null");
+    return Number.isSafeInteger(found?.size) && found.size > 0 && typeof found.root === "string" ? found : null;
+  } catch {
+    return null;
+  }
+}
+
+async function checkHead(place) {
+  const words = place.dataset;
+  const verdict = $("#head-verdict");
+  verdict.replaceChildren();
+  const say = (isGood, text) => {
+    const line = document.createElement("li");
+    line.className = isGood === null ? "" : `state ${isGood ? "active" : "revoked"}`;
+    line.textContent = text;
+    verdict.append(line);
+  };
+  const note = parsed(await (await fetch("/log/checkpoint", { cache: "no-store" })).text());
+  const keys = [...document.querySelectorAll("#log-keys code")].map((each) => each.textContent);
+  const signed = await isSigned(note, keys);
+  say(signed, signed === null ? words.unsigned : signed ? words.good : words.forged);
+  if (signed === false) return;
+  const seen = remembered(note.origin);
+  const told = (text) => text.replace("{from}", seen?.size).replace("{to}", note.size).replace("{size}", note.size);
+  let isGood = true;
+  if (seen && seen.size > note.size) isGood = false;
+  else if (seen) {
+    const given = seen.size === note.size ? [] : await (await fetch(`/console/proof/consistency?from=${seen.size}&to=${note.size}`)).json();
+    isGood = Array.isArray(given) && (await hasGrown(seen.size, bytes(seen.root), note.size, note.root, given.map(bytes)));
+  }
+  say(isGood, told(!seen ? words.first : !isGood ? words.bad : seen.size === note.size ? words.same : words.grown));
+  if (isGood) localStorage.setItem(`keyfold-head-${note.origin}`, JSON.stringify({ size: note.size, root: base64(note.root) }));
+}
+
+async function checkRecord(place) {
+  const { size, root, index, path, good, bad } = place.dataset;
+  const record = new TextEncoder().encode($("#record").textContent);
+  const found = await rootOf(Number(index), Number(size), await leaf(record), path.split(" ").filter(Boolean).map(bytes));
+  const isGood = found !== null && base64(found) === root;
+  $("#record-verdict").className = `state ${isGood ? "active" : "revoked"}`;
+  $("#record-verdict").textContent = isGood ? good : bad;
+}
+
+function offer(button, place, verdict, check) {
+  if (!button) return;
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    if (!globalThis.crypto?.subtle) {
+      verdict.textContent = place.dataset.insecure;
+      return;
+    }
+    button.disabled = true;
+    try {
+      await check(place);
+    } finally {
+      button.disabled = false;
+    }
+  });
+}
+offer($("#check-head"), $("#head-check"), $("#head-verdict"), checkHead);
+offer($("#check-record"), $("#record-proof"), $("#record-verdict"), checkRecord);
