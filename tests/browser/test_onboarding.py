@@ -228,14 +228,14 @@ async def test_pages_fit_a_narrow_screen_and_load_nothing_from_elsewhere(system:
     assert [url for url in page.requests if not url.startswith(system.url)] == []
 
 
-async def test_a_thousand_looks_at_a_link_leave_it_redeemable(system: System) -> None:
+async def test_a_hundred_looks_at_a_link_leave_it_redeemable(system: System) -> None:
     link = await system.invite(appName="Order sync")
     address, _, token = link.partition("#")
     async with httpx.AsyncClient() as client:
 
         async def look(method: str) -> set[int]:
-            return {(await client.request(method, address)).status_code for _ in range(125)}
+            return {(await client.request(method, address)).status_code for _ in range(25)}
 
-        assert await asyncio.gather(*[look(method) for method in ("GET", "HEAD") * 8]) == [{200}] * 16
+        assert await asyncio.gather(*[look(method) for method in ("GET", "HEAD") * 2]) == [{200}] * 4
         redeem = await client.post(f"{system.url}/api/v1/onboarding/redeem", json={"token": token})
     assert redeem.status_code == 201

@@ -13,6 +13,7 @@ from conftest import make_settings, new_database, settings_of_worker
 from keyfold.cli.embedded import Nats, Postgres
 from keyfold.cli.embedded.nats import free_port
 from keyfold.settings import Settings
+from keyfold.store import postgres
 from keyfold.web.services import Services
 from keyfold.worker.worker import Worker
 
@@ -38,6 +39,8 @@ async def system(postgres_server: Postgres, tmp_path_factory: pytest.TempPathFac
     nats = Nats(tmp_path_factory.mktemp("contract") / "nats", free_port(), durable=False)
     await nats.start()
     settings, clock = make_settings(await new_database(postgres_server), nats), Clock()
+    patient = pytest.MonkeyPatch()
+    patient.setattr(postgres, "PATIENCE", 10.0)  # that the machine is busy is no outage
     try:
         async with (
             working(settings_of_worker(settings, nats)) as worker,
@@ -45,6 +48,7 @@ async def system(postgres_server: Postgres, tmp_path_factory: pytest.TempPathFac
         ):
             yield System(settings, clock, services, api, worker)
     finally:
+        patient.undo()
         await nats.stop()
 
 

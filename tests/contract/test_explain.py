@@ -399,7 +399,7 @@ ADDRESS = st.sampled_from(["10.0.0.1", "192.0.2.1", "unknown", None])
 QUESTION = st.builds(Question, ACTION, TOPIC | TOPIC | st.none(), ADDRESS) | st.builds(Question, address=ADDRESS)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(subject=SUBJECT, question=QUESTION, at=MOMENT)
 async def test_whatever_the_subject_the_code_is_that_of_the_first_failing_step_and_of_a_verification(
     subject: Subject, question: Question, at: datetime

@@ -92,6 +92,7 @@ async def tried(services: Services, made: Made, by: Caller, log: list[MutableMap
     return done
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("who", CALLERS)
 async def test_every_answer_is_as_the_document_says(
     workspace: Tenant, made: Made, who: str, log: list[MutableMapping[str, Any]]

@@ -1,6 +1,7 @@
 """Where a request comes from is what the connection says, or a proxy that the operator trusts; never the client."""
 
 import httpx
+import pytest
 
 from .system import Process, System, another_api
 
@@ -14,6 +15,7 @@ async def status(process: Process, key: str, said: str | None = None) -> int:
         return (await client.get("/api/v1/keys/self", headers=headers)).status_code
 
 
+@pytest.mark.long
 async def test_a_client_cant_say_where_it_comes_from_unless_a_trusted_proxy_says_so(system: System) -> None:
     async with system.client() as client:
         wanted = {"kind": "account", "name": "bound", "role": "viewer", "sourceNetworks": ["203.0.113.0/24"]}

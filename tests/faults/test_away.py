@@ -87,6 +87,7 @@ class Consumer:
         return of["own"], of["shared"]
 
 
+@pytest.mark.long
 async def test_a_consumer_that_was_away_goes_on_exactly_where_it_was(
     database: Database, nats_server: Nats, monkeypatch: pytest.MonkeyPatch
 ) -> None:

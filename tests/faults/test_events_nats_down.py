@@ -76,6 +76,7 @@ async def _published(client: Any, data: str, event_id: str) -> None:
     await client.publish(TOPIC, data, id=event_id)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("wiped", [False, True], ids=["killed", "killed and wiped"])
 async def test_nats_goes_and_publishers_and_consumers_go_on_with_no_help(scene: Scene, *, wiped: bool) -> None:
     """SIGKILL, with its disk kept or deleted. With it kept, nothing that was acknowledged is lost, and what follows the

@@ -1,9 +1,12 @@
 """NATS is disposable: commands don't need it, and what it lost it gets again."""
 
+import pytest
+
 from .load import Load
 from .system import System
 
 
+@pytest.mark.long
 async def test_commands_succeed_without_nats_and_projections_catch_up_with_no_help(system: System) -> None:
     """SIGKILL, once with its data kept and once with all of it deleted. Every command is answered at once, none
     refused, and readiness says what is missing meanwhile."""

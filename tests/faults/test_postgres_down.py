@@ -90,6 +90,7 @@ async def without_postgres(system: System, how: str) -> AsyncIterator[None]:
             signal_all(system, signal.SIGCONT)
 
 
+@pytest.mark.long
 async def test_without_postgres_everything_is_503_within_two_seconds_and_later_well_again(
     mortal_system: System,
 ) -> None:

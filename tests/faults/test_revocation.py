@@ -42,6 +42,7 @@ async def keys_of_partners(system: System, client: httpx.AsyncClient, wanted: in
     return keys[:wanted]
 
 
+@pytest.mark.long
 async def test_a_key_that_is_revoked_at_one_process_is_refused_at_the_other(
     system: System, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
 ) -> None:
@@ -154,6 +155,7 @@ async def test_without_nats_and_postgres_nothing_is_called_valid_and_then_all_is
             assert {look.code for look in watch.looks} == {"valid", "unavailable"}
 
 
+@pytest.mark.long
 async def test_what_a_judgement_depends_on_is_heard_of_as_well(system: System) -> None:
     """A suspension, what the integration offers, the role of whoever asks: each in a stream of its own."""
     async with another_api(system) as other, clients(system.api, other) as (one, two):

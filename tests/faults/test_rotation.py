@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import httpx
+import pytest
 
 from integration.support import wait_until
 
@@ -83,6 +84,7 @@ class Line:
             assert {look.code for look in watch.looks} == {"valid"}
 
 
+@pytest.mark.long
 async def test_a_rotation_loses_no_request_and_its_old_key_ends_to_the_instant(system: System, rounds: int) -> None:
     """Both kinds of overlap at the same time, rotation after rotation, at two processes."""
     async with another_api(system) as other, clients(system.api, other) as everywhere:

@@ -85,6 +85,7 @@ async def test_the_tree_is_whole_and_goes_on_whoever_of_two_workers_was_killed_o
     assert await value(signing.database.admin_url, "SELECT count(*) > 1 FROM keyfold.checkpoints")
 
 
+@pytest.mark.long
 async def test_a_leader_that_lost_its_lock_while_it_slept_does_no_harm(signing: System, tmp_path: Path) -> None:
     """Its connections are cut, another grows the tree, and then it wakes up with what it remembers."""
     load, other = Load(signing), signing.worker.twin()

@@ -14,6 +14,7 @@ from keyfold.cli.embedded import Nats
 from keyfold.cli.embedded import Postgres as Server
 from keyfold.cli.embedded.nats import free_port
 from keyfold.settings import Settings
+from keyfold.store import postgres as store
 from keyfold.store.journal import PostgresJournal
 from keyfold.store.postgres import Postgres
 from keyfold.web.services import Services
@@ -100,10 +101,13 @@ async def town(postgres_server: Server, tmp_path_factory: pytest.TempPathFactory
     """For files of many tests that ask for no more than a workspace of their own: a start costs more than they do."""
     nats = Nats(tmp_path_factory.mktemp("town") / "nats", free_port(), durable=False)
     await nats.start()
+    patient = pytest.MonkeyPatch()
+    patient.setattr(store, "PATIENCE", 10.0)  # that the machine is busy is no outage
     try:
         async with built(make_settings(await new_database(postgres_server), nats), nats) as this:
             yield this
     finally:
+        patient.undo()
         await nats.stop()
 
 

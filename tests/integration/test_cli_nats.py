@@ -170,6 +170,7 @@ async def serving(file: Path, folder: Path) -> AsyncIterator[None]:
         await server.wait()
 
 
+@pytest.mark.long
 async def test_three_servers_with_tls_are_a_cluster_that_keeps_three_copies(tmp_path: Path) -> None:
     """From the command's own files alone, and the client's own way to log in."""
     make_certificate(tmp_path)

@@ -118,6 +118,7 @@ async def town(settings: Settings, connect: Connect) -> AsyncIterator[Town]:
         yield Town(apps)
 
 
+@pytest.mark.long
 async def test_each_app_has_what_is_its_own_and_no_other_gets_at_it(town: Town) -> None:
     """Events with the same ids and topics, and consumers with the same names, everywhere."""
     await publish_everywhere(town)

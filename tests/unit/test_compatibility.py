@@ -239,7 +239,7 @@ def compiled(schema: Any) -> Draft202012Validator:
 
 @given(pairs(), st.lists(VALUES, min_size=10, max_size=30))
 @example(({"properties": {"a": {}}, "unevaluatedProperties": False}, {"unevaluatedProperties": False}), [{"a": 1}])
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_what_is_called_compatible_refuses_nothing_that_was_valid(pair: tuple[Any, Any], values: list[Any]) -> None:
     old, new = pair
     if incompatibilities(old, new):
