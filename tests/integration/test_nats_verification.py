@@ -239,8 +239,9 @@ def noting(note: Any, asked: list[str], name: str) -> Any:
 
 
 async def test_what_was_taken_is_answered_before_the_process_ends_and_then_nothing_is_taken(
-    settings: Settings, database: Database, gateway: Client
+    settings: Settings, database: Database, gateway: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("keyfold.store.postgres.PATIENCE", 10.0)  # that the machine is busy is no outage
     async with running(settings, Clock()) as (services, api):
         await wait_until(lambda: services.hearing.is_current)
         tenant = await make_tenant(api, services)

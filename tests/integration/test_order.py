@@ -38,7 +38,7 @@ async def test_a_reader_that_tails_sixteen_writers_in_four_processes_sees_each_e
         await asyncio.sleep(0)
     answered = [int(output) for output, _ in await done]
     assert answered == [WRITERS * APPENDS] * PROCESSES
-    assert passes_while_written > 5
+    assert passes_while_written > 1
     assert [each.position for each in seen] == list(range(1, len(seen) + 1))
     versions: dict[str, int] = {}
     for each in seen:

@@ -61,7 +61,7 @@ class AuditController(Controller):
         A key that is narrowed is shown what happened to the things that it is narrowed to, and nothing else. That
         somebody has read here is written down as well.
         """
-        await _include(services(request), await caller(request), min_position)
+        await _include(services(request), await caller(request), min_position, wanted.environment)
         return await entries(request, wanted, ascending=order == "asc", cursor=cursor, limit=limit)
 
     @get("/stream", opt={"permission": PERMISSION}, media_type=MEDIA_TYPE, summary="Follow the audit trail")
@@ -130,9 +130,10 @@ async def chain_of(request: Req, event_id: str) -> ChainView:
     )
 
 
-async def _include(of: Services, by: Caller, min_position: int | None) -> None:
+async def _include(of: Services, by: Caller, min_position: int | None, environment: str | None = None) -> None:
+    """Of which environment something was, the keys as they are now tell."""
     if min_position:
-        for projection in ("audit", "current") if "environment" in by.bounds() else ("audit",):
+        for projection in ("audit", "current") if environment or "environment" in by.bounds() else ("audit",):
             await of.lists.include(projection, min_position)
 
 
