@@ -55,7 +55,7 @@ class Listener:
             if not message.get("more_body"):
                 self.done.set()
 
-    async def hear(self, most: int, *, seconds: float = 5) -> list[Heard]:
+    async def hear(self, most: int, *, seconds: float = 15) -> list[Heard]:
         """The next events, as soon as there are so many."""
         async with asyncio.timeout(seconds):
             while len(heard := self.heard[self._taken :]) < most:
@@ -100,5 +100,5 @@ async def listening(services: Services, path: str, headers: dict[str, str], **qu
     finally:
         listener.reads.set()
         listener.leave()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             await answering

@@ -37,7 +37,7 @@ async def get(workspace: Tenant, partner: Partner, path: str, **query: Any) -> h
 async def hear(listener: Listener, most: int) -> list[Heard]:
     """All events so far but the beginning, once there are so many."""
     assert listener.status == 200, listener.body
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while len(heard := [each for each in listener.heard if each.event != "begin"]) < most:
             await asyncio.sleep(0.005)
     return heard

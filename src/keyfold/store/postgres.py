@@ -37,11 +37,6 @@ def unavailable() -> Unavailable:
     return Unavailable("The database can't be reached. Nothing is lost; try again in a moment.")
 
 
-async def _as_it_is(connection: Any) -> None:
-    """How a connection goes back to the pool, rolled back. Nobody locks, listens or sets anything for a session of the
-    pool, so there is nothing else to undo, and to ask for it would cost each statement a second one."""
-
-
 class Postgres:
     """A pool for one login. Opens lazily, so that a process starts before its database does."""
 
@@ -67,7 +62,6 @@ class Postgres:
             timeout=PATIENCE,
             command_timeout=LONGEST,
             server_settings=self._session,
-            reset=_as_it_is,
         )
 
     async def close(self) -> None:
