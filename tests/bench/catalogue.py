@@ -4,6 +4,7 @@ from .measure import Bound, Row
 
 _PARTNER = "POST /api/v1/external/partner"
 _VERIFY = "POST /api/v1/keys/verify, one process, 32 connections"
+_FLAT = (Bound("ratio", most=1.15),)
 
 GROUPS: dict[str, tuple[Row, ...]] = {
     "append": (
@@ -130,13 +131,15 @@ GROUPS: dict[str, tuple[Row, ...]] = {
             name=name,
             what=f"p50 of {what}, 10 million events in the log unless said otherwise",
             against="the same with 10 thousand",
-            bounds=(Bound("ratio", most=1.15),),
+            bounds=bounds,
         )
-        for name, what in (
-            ("scale-append", "append, 1 event a command, 1 writer"),
-            ("scale-verify", "verify in process, from the log"),
-            ("scale-history", "one key's history, with its records"),
-            ("scale-past", "a page of the keys that there were at a moment"),
+        for name, what, bounds in (
+            ("scale-append", "append, 1 event a command, 1 writer", _FLAT),
+            ("scale-verify", "verify in process, from the log", _FLAT),
+            ("scale-history", "one key's history, with its records", _FLAT),
+            ("scale-past", "a page of the keys that there were at a moment", _FLAT),
+            ("scale-history-first", "one key's history, asked for the first time: from the disk", ()),
+            ("scale-past-first", "a page of keys of the past, asked for the first time: from the disk", ()),
         )
     ),
     "events": (

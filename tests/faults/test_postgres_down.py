@@ -2,18 +2,20 @@
 
 import asyncio
 import json
+import os
 import signal
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
+import asyncpg
 import httpx
 import psutil
 import pytest
 
-from integration.support import logged_in, wait_until
+from integration.support import cursors, logged_in, projected, value, wait_until
 from keyfold.bus.hearing import LEASE
 from keyfold.bus.subjects import VERIFY
 
@@ -146,3 +148,37 @@ async def test_under_load_a_postgres_that_crashes_loses_nothing_that_was_answere
     await load.assert_done_once()
     await mortal_system.assert_sound()
     assert load.refused
+
+
+@pytest.mark.long
+async def test_what_a_crash_took_of_the_lists_comes_back_though_nothing_follows_it(mortal_system: System) -> None:
+    """One backend is killed, so Postgres begins anew, within milliseconds: what projections had committed is gone, which
+    doesn't wait for the disk, and no further event says so."""
+    system, url, taken = mortal_system, mortal_system.database.admin_url, 0
+    await value(url, "ALTER SYSTEM SET wal_writer_delay = '10s'")  # it would bring it to the disk meanwhile
+    await value(url, "SELECT pg_reload_conf()")
+    async with system.client() as client:
+        for _ in range(4):
+            await onboard(system, client)
+            head = await projected(url)
+            await crash(url)
+            taken += min((await cursors(url)).values()) < head
+            assert await projected(url) == head
+    assert taken
+    await system.assert_sound()
+
+
+async def crash(url: str) -> None:
+    """Kills a backend, which ends all others, and returns when Postgres takes connections again."""
+    connection = await asyncpg.connect(url)
+    try:
+        os.kill(await connection.fetchval("SELECT pg_backend_pid()"), signal.SIGKILL)
+    finally:
+        connection.terminate()
+    await wait_until(partial(takes_connections, url), every=0.005)
+
+
+async def takes_connections(url: str) -> bool:
+    with suppress(OSError, asyncpg.PostgresError):
+        return bool(await value(url, "SELECT true"))
+    return False
