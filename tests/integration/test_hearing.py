@@ -89,7 +89,8 @@ class Ear:
         self, settings: Settings, bus: type[Bus], tail: type[Tail], monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self.bus = bus(settings.nats_url, login=core_login(settings))
-        self.tail = tail(Postgres(settings.database_url, name="ear"))
+        self.postgres = Postgres(settings.database_url, name="ear")
+        self.tail = tail(self.postgres)
         self.told: list[str] = []
         self.hearing = Hearing(self.bus, self.tail, on_moved=self.on_moved, monotonic=monotonic)
 
@@ -110,7 +111,7 @@ async def listening(
     async with running(ear.hearing.run()):
         await wait_until(lambda: ear.hearing.is_current)
         yield ear
-    ear.tail.close()
+    await ear.postgres.close()
     await ear.bus.stop()
 
 

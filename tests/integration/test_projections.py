@@ -150,14 +150,15 @@ async def test_of_two_projectors_one_applies_each_event_and_the_other_begins_ane
 
 
 async def test_a_batch_behind_a_cursor_that_moved_is_not_applied(life: Life, worker_postgres: Postgres) -> None:
-    batch = [read_positioned(*each) for each in await log_of(life)]
+    log = await log_of(life)
+    batch = [read_positioned(*each) for each in log]
     audit = PROJECTIONS["audit"]
     async with worker_postgres.connection() as connection:
-        await project(connection, audit, 0, batch[:2])
+        await project(connection, audit, 0, batch[:2], log[1].record)
         with pytest.raises(CursorMovedError):
-            await project(connection, audit, 0, batch[:3])
+            await project(connection, audit, 0, batch[:3], log[2].record)
         with pytest.raises(CursorMovedError):
-            await project(connection, audit, 3, batch[3:])
+            await project(connection, audit, 3, batch[3:], log[-1].record)
         assert await cursor_of(connection, audit) == 2
         assert await connection.fetchval("SELECT count(*) FROM audit") == 2
 

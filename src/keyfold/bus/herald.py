@@ -8,7 +8,7 @@ import msgspec
 from keyfold.bus.connection import Bus
 from keyfold.bus.subjects import APPENDED
 
-PAUSE = 0.002
+PAUSE = 0.005
 """Seconds between two messages; the first one goes out at once."""
 
 

@@ -4,7 +4,7 @@ import asyncio
 from typing import NamedTuple
 
 from nats.aio.msg import Msg
-from nats.js.api import Header, RetentionPolicy, StorageType, StreamConfig
+from nats.js.api import Header, PersistMode, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import NotFoundError
 
 from keyfold.bus.connection import Bus
@@ -72,6 +72,8 @@ class LifecycleStream:
             retention=RetentionPolicy.LIMITS,
             storage=StorageType.FILE,
             num_replicas=self._replicas,
+            # what a crash takes of it is in the log, and is published again; several servers keep it for one another
+            persist_mode=PersistMode.ASYNC if self._replicas == 1 else None,
             deny_delete=True,
             deny_purge=True,
             allow_direct=True,

@@ -1,6 +1,7 @@
 """Connections to Postgres, and the one place where its failures become `Unavailable`."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,6 +16,9 @@ PATIENCE = 1.5
 LONGEST = 30.0
 """Seconds that any statement takes at the most, a projection's batch for instance: longer means nobody is there."""
 
+NO_ROOM = (asyncpg.InsufficientResourcesError, asyncpg.PostgresSystemError)
+"""What a Postgres says that can be asked, and whose disk is full or broken."""
+
 OUTAGE = (
     OSError,
     TimeoutError,
@@ -24,7 +28,7 @@ OUTAGE = (
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
+    *NO_ROOM,
     asyncpg.QueryCanceledError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InvalidCatalogNameError,
@@ -32,9 +36,39 @@ OUTAGE = (
 )
 """What a stopped, starting, failing, overloaded or not yet prepared Postgres makes asyncpg raise."""
 
+LATELY = 30.0
+"""Seconds for which health tells of a write that failed: for ever it couldn't, where nobody writes while it does."""
+
 
 def unavailable() -> Unavailable:
     return Unavailable("The database can't be reached. Nothing is lost; try again in a moment.")
+
+
+class Line:
+    """One connection for one who is at work all the time: to take one of the pool and give it back costs as much as a
+    small statement. Made when it is first needed, and anew after a failure."""
+
+    def __init__(self, postgres: "Postgres") -> None:
+        self._postgres = postgres
+        self._connection: asyncpg.Connection | None = None
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[asyncpg.Connection]:
+        """Raises `Unavailable` for every kind of outage, here and in the body."""
+        try:
+            if self._connection is None or self._connection.is_closed():
+                self._connection = await self._postgres.connect()
+            yield self._connection
+        except BaseException as error:
+            self.drop()
+            if isinstance(error, OUTAGE):
+                raise unavailable() from error
+            raise
+
+    def drop(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
 
 
 class Postgres:
@@ -53,6 +87,21 @@ class Postgres:
             "enable_seqscan": "off",
         }
         self._pool: asyncpg.Pool | None = None
+        self._lines: list[Line] = []
+        self._failed: tuple[float, str] = float("-inf"), ""
+
+    @property
+    def trouble(self) -> str:
+        """Why there was no room for a write lately, where none has succeeded since."""
+        moment, why = self._failed
+        return why if time.monotonic() - moment < LATELY else ""
+
+    def wrote(self, error: Exception | None = None) -> None:
+        """Notes that a write has succeeded, or how it failed."""
+        if error is None:
+            self._failed = float("-inf"), ""
+        elif isinstance(error, NO_ROOM):
+            self._failed = time.monotonic(), type(error).__name__
 
     async def open(self) -> None:
         self._pool = await asyncpg.create_pool(
@@ -67,10 +116,17 @@ class Postgres:
     async def close(self) -> None:
         if self._pool is not None:
             self._pool.terminate()
+        for line in self._lines:
+            line.drop()
+
+    def line(self) -> Line:
+        """Closed with the pool."""
+        self._lines.append(Line(self))
+        return self._lines[-1]
 
     async def connect(self) -> asyncpg.Connection:
         """A connection of one's own, outside the pool."""
-        return await asyncpg.connect(self.url, timeout=PATIENCE, server_settings=self._session)
+        return await asyncpg.connect(self.url, timeout=PATIENCE, command_timeout=LONGEST, server_settings=self._session)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import asyncpg
 
-from keyfold.store.postgres import OUTAGE, PATIENCE, Postgres, unavailable
+from keyfold.store.postgres import PATIENCE, Postgres, unavailable
 from keyfold.store.queries import query
 
 
@@ -16,8 +16,7 @@ class Tail:
     """
 
     def __init__(self, postgres: Postgres) -> None:
-        self._postgres = postgres
-        self._connection: asyncpg.Connection | None = None
+        self._line = postgres.line()
 
     async def head(self) -> int:
         """The last position, 0 when the log is empty."""
@@ -28,17 +27,9 @@ class Tail:
         """The first `most` positions after that one, in order, each with its stream."""
         return [(row["position"], row["stream"]) for row in await self._fetch("moved_after", position, most)]
 
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.terminate()
-            self._connection = None
-
     async def _fetch(self, name: str, *arguments: Any) -> list[asyncpg.Record]:
         try:
-            async with asyncio.timeout(PATIENCE):
-                if self._connection is None or self._connection.is_closed():
-                    self._connection = await self._postgres.connect()
-                return await self._connection.fetch(query(name), *arguments)  # type: ignore[no-any-return]
-        except (*OUTAGE, asyncpg.PostgresError) as error:
-            self.close()
+            async with asyncio.timeout(PATIENCE), self._line.connection() as connection:
+                return await connection.fetch(query(name), *arguments)  # type: ignore[no-any-return]
+        except (TimeoutError, asyncpg.PostgresError) as error:
             raise unavailable() from error

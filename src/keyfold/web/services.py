@@ -236,7 +236,6 @@ class Services:
         with suppress(nats.errors.Error):
             await self.event_usage_sender.flush()
         await self.journal.close()
-        self.tail.close()
         await self.bus.stop()
         await self.postgres.close()
 

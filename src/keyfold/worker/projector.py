@@ -11,6 +11,7 @@ from keyfold.store.data_keys import Opener
 from keyfold.store.postgres import Postgres
 from keyfold.store.projections.projection import (
     CursorMovedError,
+    ForeignRecordError,
     Positioned,
     Projection,
     UnappliableError,
@@ -33,6 +34,7 @@ class Projector:
 
     def __init__(self, postgres: Postgres, reader: LifecycleReader, projection: Projection, opener: Opener) -> None:
         self._postgres = postgres
+        self._line = postgres.line()
         self._reader = reader
         self._projection = projection
         self._opener = opener
@@ -66,19 +68,30 @@ class Projector:
         fresh = [each for each in delivered if each.position > cursor]
         if not fresh:
             return
-        async with self._postgres.connection() as connection:
-            await _demand_that_it_is_in_the_log(connection, fresh[-1])
-            if [each.position for each in fresh] != [*range(cursor + 1, fresh[-1].position + 1)]:
-                fresh = await _from_log(connection, cursor, fresh[-1].position)
+        async with self._line.connection() as connection:
+            until = fresh[-1].position
+            if [each.position for each in fresh] != [*range(cursor + 1, until + 1)]:
+                fresh = await _from_log(connection, cursor, until)
             batch = await self._opened(connection, _readable(fresh))
             try:
-                self._cursor = await project(connection, self._projection, cursor, batch)
+                await self._project(connection, cursor, batch, fresh)
             except UnappliableError:
                 if len(batch) == 1:
                     raise
-                for each in batch:  # what comes before the one that can't be applied is held back by nothing
-                    cursor = self._cursor = await project(connection, self._projection, cursor, [each])
+                for each, its in zip(batch, fresh, strict=False):
+                    # what comes before the one that can't be applied is held back by nothing
+                    await self._project(connection, each.position - 1, [each], [its])
         PROJECTED.labels(self._projection.name).inc(len(batch))
+
+    async def _project(
+        self, connection: asyncpg.Connection, cursor: int, batch: list[Positioned], delivered: list[Delivered]
+    ) -> None:
+        """A message that no relay sent can only stand at the end of the stream: no relay publishes behind one."""
+        last = delivered[len(batch) - 1].record
+        try:
+            self._cursor = await project(connection, self._projection, cursor, batch, last)
+        except ForeignRecordError as error:
+            raise _not_in_the_log(batch[-1].position) from error
 
     async def _opened(self, connection: asyncpg.Connection, batch: list[Positioned]) -> list[Positioned]:
         """With what is sealed in them. It is asked for after they have come: whoever was erased before isn't opened."""
@@ -90,23 +103,23 @@ class Projector:
         return [Positioned(each.position, record) for each, record in zip(batch, records, strict=True)]
 
     async def _look_around(self, cursor: int) -> None:
-        """Nothing arrived: is there something? Then the stream was lost under the reader, and it begins anew."""
-        head = await self._postgres.fetchval(query("head"))
-        PROJECTION_LAG.labels(self._projection.name).set(head - cursor)
-        if head > cursor:
+        """Nothing arrived: is there something? Then the stream was lost under the reader, or a crash of Postgres took
+        the newest rows with their cursor, and it begins anew."""
+        ((position, head),) = await self._postgres.fetch(query("standing"), self._projection.name)
+        PROJECTION_LAG.labels(self._projection.name).set(head - position)
+        if position != cursor or head > cursor:
             self._cursor = None
 
 
-async def _demand_that_it_is_in_the_log(connection: asyncpg.Connection, last: Delivered) -> None:
-    """A message that no relay sent can only stand at the end of the stream: no relay publishes behind one."""
-    rows = await connection.fetch(query("read_after"), last.position - 1, 1)
-    if not rows or rows[0]["position"] != last.position or rows[0]["record"].encode() != last.record:
-        raise Halt(f"position {last.position} of the stream is not what the log says")
+def _not_in_the_log(position: int) -> Halt:
+    return Halt(f"position {position} of the stream is not what the log says")
 
 
 async def _from_log(connection: asyncpg.Connection, after: int, until: int) -> list[Delivered]:
     """A stretch with gaps, read from the log instead."""
     rows = await connection.fetch(query("read_after"), after, min(until - after, BATCH))
+    if not rows:
+        raise _not_in_the_log(until)
     return [Delivered(row["position"], row["record"].encode()) for row in rows]
 
 

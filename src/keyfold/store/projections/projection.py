@@ -34,6 +34,10 @@ class CursorMovedError(Exception):
     """Another process has applied events meanwhile; this batch was not applied."""
 
 
+class ForeignRecordError(Exception):
+    """What is to be applied last isn't what the log says at its position."""
+
+
 class UnappliableError(Exception):
     """An event that the projection can't take. It is never skipped."""
 
@@ -58,16 +62,21 @@ async def cursor_of(connection: asyncpg.Connection, projection: Projection) -> i
     return int(await connection.fetchval(query("cursor"), projection.name))
 
 
-async def project(connection: asyncpg.Connection, projection: Projection, after: int, batch: list[Positioned]) -> int:
-    """Applies what comes right after the cursor `after`, and gives the new one.
+async def project(
+    connection: asyncpg.Connection, projection: Projection, after: int, batch: list[Positioned], last: bytes
+) -> int:
+    """Applies what comes right after the cursor `after`, and gives the new one. `last` is the text of the last record.
 
-    Raises `CursorMovedError`, and `UnappliableError`: nothing of the batch was applied, and its first event is named
-    where Postgres doesn't say which it was.
+    Raises `CursorMovedError`, `ForeignRecordError` and `UnappliableError`: nothing of the batch was applied, and its
+    first event is named where Postgres doesn't say which it was.
     """
     async with connection.transaction():
         until = batch[-1].position
-        if await connection.fetchval(query("advance"), projection.name, after, until) is None:
+        row = await connection.fetchrow(query("advance"), projection.name, after, until)
+        if row is None:
             raise CursorMovedError
+        if row["record"] is None or row["record"].encode() != last:
+            raise ForeignRecordError
         try:
             await projection.apply(connection, batch)
         except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
