@@ -30,11 +30,10 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from keyfold.domain.cloudevents import BATCH_MEDIA_TYPE
-from keyfold.web.app import create_app
 from keyfold.web.services import Services
 
 from .routes import NOWHERE, Things
-from .tenant import ORIGIN
+from .tenant import ORIGIN, app_of
 
 Operation = APIOperation[Any, Any, Any, Any]
 CHECKS: list[Any] = [
@@ -264,7 +263,7 @@ class Impatient:
 @asynccontextmanager
 async def client(services: Services) -> AsyncIterator[httpx.AsyncClient]:
     """Sends what is made up to the application as it runs."""
-    transport = httpx.ASGITransport(Impatient(create_app(services)))  # type: ignore[arg-type]  # ASGI all the same
+    transport = httpx.ASGITransport(Impatient(app_of(services)))  # type: ignore[arg-type]  # ASGI all the same
     async with httpx.AsyncClient(transport=transport) as opened:
         yield opened
 

@@ -10,10 +10,9 @@ import httpx
 
 from keyfold.domain.policy import Offer
 from keyfold.settings import Settings
-from keyfold.web.app import create_app
 from keyfold.web.services import Services
 
-from .tenant import ORIGIN, Clock, Tenant, bearer, problem
+from .tenant import ORIGIN, Clock, Tenant, app_of, bearer, problem
 
 KEYS = "/api/v1/keys"
 COOKIE = "__Host-keyfold-portal"
@@ -182,7 +181,7 @@ async def told(client: httpx.AsyncClient, workspace: Tenant, secret: str, **aske
 @asynccontextmanager
 async def coming_from(services: Services, address: str) -> AsyncIterator[httpx.AsyncClient]:
     """A client at another address, of the same process."""
-    transport = httpx.ASGITransport(create_app(services), client=(address, 4711))  # type: ignore[arg-type]  # ASGI all the same
+    transport = httpx.ASGITransport(app_of(services), client=(address, 4711))
     async with httpx.AsyncClient(transport=transport, base_url="https://keyfold.test") as client:
         yield client
 

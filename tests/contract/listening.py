@@ -8,8 +8,9 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from keyfold.web.app import create_app
 from keyfold.web.services import Services
+
+from .tenant import app_of
 
 
 class Heard(NamedTuple):
@@ -92,7 +93,7 @@ async def listening(services: Services, path: str, headers: dict[str, str], **qu
         "server": ("keyfold.test", 443),
         "state": {},
     }
-    answering: asyncio.Task[None] = asyncio.create_task(create_app(services)(scope, listener.receive, listener.send))  # type: ignore[arg-type]
+    answering: asyncio.Task[None] = asyncio.create_task(app_of(services)(scope, listener.receive, listener.send))
     try:
         while not listener.status and not answering.done():
             await asyncio.sleep(0.002)

@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from keyfold.web.app import create_app
 from keyfold.web.services import Services
+
+from .tenant import app_of
 
 
 class Event(NamedTuple):
@@ -94,7 +95,7 @@ async def reading(services: Services, path: str, headers: Mapping[str, str], **q
         "server": ("keyfold.test", 443),
         "state": {},
     }
-    app: Any = create_app(services)
+    app = app_of(services)
     served = asyncio.create_task(app(scope, receive, this.send))
     try:
         yield this

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import httpx
 
@@ -106,6 +107,16 @@ class Tenant:
         return answer.json()["data"]
 
 
+_APPS: WeakKeyDictionary[Services, Any] = WeakKeyDictionary()
+
+
+def app_of(services: Services) -> Any:
+    """The application that serves them: to make one takes so long that streams of the same loop would be cut off."""
+    if services not in _APPS:
+        _APPS[services] = create_app(services)
+    return _APPS[services]
+
+
 @asynccontextmanager
 async def running(settings: Settings, clock: Clock) -> AsyncIterator[tuple[Services, httpx.AsyncClient]]:
     """The API of one process, and a client of it."""
@@ -119,7 +130,7 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[tuple[Servi
         while not services.gateway.is_connected:
             await asyncio.sleep(0.002)
     await asyncio.gather(services.gateway.auth.client.flush(), services.gateway.system.client.flush())
-    transport = httpx.ASGITransport(create_app(services), client=("192.0.2.7", 4711))  # type: ignore[arg-type]  # ASGI all the same
+    transport = httpx.ASGITransport(app_of(services), client=("192.0.2.7", 4711))
     try:
         async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
             yield services, client

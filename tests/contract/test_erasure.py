@@ -6,11 +6,10 @@ from typing import Any
 import httpx
 import pytest_asyncio
 
-from keyfold.web.app import create_app
 from keyfold.web.services import Services
 
 from .conftest import System
-from .tenant import Tenant, bearer, position_of, problem, running
+from .tenant import Tenant, app_of, bearer, position_of, problem, running
 
 ADDRESS = "203.0.113.78"
 INVITATION = {"appName": "Hedwig", "appDescription": "Kiesler", "metadata": {"mail": "h.k@frequency.test"}}
@@ -20,7 +19,7 @@ CANARIES = ("Hedwig", "Kiesler", "h.k@frequency.test", ADDRESS)
 @pytest_asyncio.fixture(loop_scope="package")
 async def elsewhere(services: Services) -> AsyncIterator[httpx.AsyncClient]:
     """A client with an address of its own."""
-    transport = httpx.ASGITransport(create_app(services), client=(ADDRESS, 4711))  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(app_of(services), client=(ADDRESS, 4711))
     async with httpx.AsyncClient(transport=transport, base_url="https://keyfold.test") as client:
         yield client
 

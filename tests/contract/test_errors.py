@@ -6,11 +6,10 @@ from typing import Any
 import httpx
 import pytest
 
-from keyfold.web.app import create_app
 from keyfold.web.services import Services
 
 from .routes import NOWHERE, Things, routes
-from .tenant import PARTNER, Tenant, bearer, problem
+from .tenant import PARTNER, Tenant, app_of, bearer, problem
 
 NOTHING = Things(*(f"{prefix}_{NOWHERE}" for prefix in ("int", "prt", "lnk", "key", "rol", "top", "evt", "key")))
 
@@ -196,7 +195,7 @@ async def test_a_client_that_hangs_up_before_its_body_ends_is_no_failure_of_ours
         async def receive() -> Any:
             return next(parts, {"type": "http.disconnect"})
 
-        await create_app(workspace.services)(scope, receive, send)
+        await app_of(workspace.services)(scope, receive, send)
 
     transport = httpx.ASGITransport(hung_up)
     async with httpx.AsyncClient(transport=transport, base_url="http://keyfold.test") as client:

@@ -209,11 +209,13 @@ async def test_one_session_has_only_so_many_streams(workspace: Tenant, monkeypat
     monkeypatch.setattr(portal_events, "STREAMS", 2)
     partner, streams = await joined(workspace), AsyncExitStack()
     async with streams:
+        both = []
         for _ in range(2):
             stream = listening(workspace.services, STREAM, partner.headers, environment="dev")
-            live = await streams.enter_async_context(stream)
-            await live.hear(1)
+            both.append(await streams.enter_async_context(stream))
+            await both[-1].hear(1)
         async with listening(workspace.services, STREAM, partner.headers, environment="dev") as one_too_many:
+            assert not any(each.done.is_set() for each in both), [each.body for each in both]
             [refused] = await hear(one_too_many, 1)
         assert (refused.event, refused.data) == ("end", {"code": "too-many-streams"})
     async with listening(workspace.services, STREAM, partner.headers, environment="dev") as live:
