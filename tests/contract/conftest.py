@@ -13,7 +13,7 @@ from conftest import make_settings, new_database, settings_of_worker
 from keyfold.cli.embedded import Nats, Postgres
 from keyfold.cli.embedded.nats import free_port
 from keyfold.settings import Settings
-from keyfold.store import postgres
+from keyfold.store import appender, grouped, lists, postgres, tail, usage
 from keyfold.web.services import Services
 from keyfold.worker.worker import Worker
 
@@ -40,7 +40,8 @@ async def system(postgres_server: Postgres, tmp_path_factory: pytest.TempPathFac
     await nats.start()
     settings, clock = make_settings(await new_database(postgres_server), nats), Clock()
     patient = pytest.MonkeyPatch()
-    patient.setattr(postgres, "PATIENCE", 10.0)  # that the machine is busy is no outage
+    for each in (postgres, appender, grouped, lists, tail, usage):
+        patient.setattr(each, "PATIENCE", 10.0)  # that the machine is busy is no outage
     try:
         async with (
             working(settings_of_worker(settings, nats)) as worker,
