@@ -1,6 +1,8 @@
 """What a partner's developer, and the workspace that invited it, do in the tests of the portal."""
 
+import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,6 +22,8 @@ AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text(encoding="utf-
 _SQUARE = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8"><rect width="8" height="8" rx="2" fill="#b44509"/></svg>'
 )
+LOOKS = ("color-contrast", "link-in-text-block", "target-size", "scrollable-region-focusable")
+"""Rules of axe-core that depend on colors or on the width."""
 ICON = "data:image/svg+xml," + quote(_SQUARE)
 ORDER = {
     "type": "object",
@@ -103,14 +107,29 @@ async def section(page: Page, name: str) -> None:
     await page.until(f"{at} && !document.querySelector('#body > progress')")
 
 
-async def violations(page: Page) -> list[Any]:
-    """What axe-core finds against WCAG 2.2 AA and its own good practice."""
-    await page.call("Runtime.evaluate", expression=AXE)
+async def violations(page: Page, rules: Sequence[str] = ()) -> list[Any]:
+    """What axe-core finds against WCAG 2.2 AA and its own good practice, or against some of its rules."""
+    if not await page.evaluate("'axe' in window"):
+        await page.call("Runtime.evaluate", expression=AXE)
+    asked = {"resultTypes": ["violations"], **({"runOnly": [*rules]} if rules else {})}
     found = await page.evaluate(
-        "axe.run(document, {resultTypes: ['violations']}).then((all) => all.violations.map("
+        f"axe.run(document, {json.dumps(asked)}).then((all) => all.violations.map("
         "(each) => [each.id, each.nodes.map((node) => node.html + ' — ' + node.failureSummary)]))"
     )
     return list(found)
+
+
+async def faults(page: Page) -> list[Any]:
+    """What axe-core finds on the page as it stands, dark on a phone and light on a wide screen, and whether it is wider
+    than either. Only the last is asked by all rules: to the others the page is the same."""
+    found: list[Any] = []
+    for scheme, width, rules in (("dark", 360, LOOKS), ("light", 1440, ())):
+        await page.prefer(scheme)
+        await page.resize(width)
+        found += [(scheme, width, *each) for each in await violations(page, rules)]
+        if await is_wider_than_the_window(page):
+            found.append((width, "wider than the window"))
+    return found
 
 
 async def is_wider_than_the_window(page: Page) -> bool:

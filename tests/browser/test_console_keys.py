@@ -13,7 +13,7 @@ from examples.system import System
 
 from .chromium import Browser, Page
 from .console import account_key, filled, signed_in
-from .portal import needs_chromium, secrets_on, workspace
+from .portal import faults, needs_chromium, secrets_on, workspace
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), needs_chromium]
 MANY = 120
@@ -60,6 +60,13 @@ async def chosen(page: Page, selector: str, value: str) -> None:
             menu.dispatchEvent(new Event("change", {{bubbles: true}}));
         }})()"""
     )
+
+
+NOTING = """(() => {
+    window.noted = [];
+    const place = document.querySelector("#how-far");
+    new MutationObserver(() => place.textContent && noted.push(place.textContent)).observe(place, {childList: true});
+})()"""
 
 
 async def verdict(system: System, secret: str) -> Any:
@@ -118,6 +125,7 @@ async def test_many_keys_are_changed_as_the_dry_run_has_shown_and_never_others(m
     count = "document.querySelector('[data-count=changed]')?.textContent"
     await page.click("#try")
     await page.until(f"{count} === '20'")
+    assert await faults(page) == []
 
     async with workspace(many) as client:
 
@@ -131,9 +139,15 @@ async def test_many_keys_are_changed_as_the_dry_run_has_shown_and_never_others(m
         await page.until(f"{count} === '21'")
         assert "Nothing was done" in await page.text("main")
         assert await suspended() == []
+        await page.evaluate(NOTING)
         await page.click("#confirm")
-        await page.until("!!document.querySelector('[data-step=done]')")
+        await page.until("!!document.querySelector('h2[data-step=done]')")
         assert await page.evaluate(count) == "21"
+        # how far it was, on the same page
+        assert await page.evaluate("[window.noted[0], window.noted.at(-1)]") == [
+            "Looked at 0 of 21 keys, nothing changed so far.",
+            "Done with 21 of 21 keys.",
+        ]
         found = await suspended()
         assert len(found) == 21
         assert {each["suspendedReason"] for each in found} == {"spring <b>cleaning</b>"}
@@ -149,12 +163,14 @@ async def test_many_keys_are_changed_as_the_dry_run_has_shown_and_never_others(m
     await page.click("#try")
     await page.until(f"{count} === '2'")
     await page.click("#confirm")
-    await page.until("!!document.querySelector('[data-step=done]')")
+    await page.until("!!document.querySelector('h2[data-step=done]')")
     async with workspace(many) as client:
         assert len((await client.get("/api/v1/keys?status=suspended&limit=200")).json()["data"]) == 19
 
 
-async def test_a_key_is_rotated_suspended_reinstated_and_revoked_by_clicks(system: System, page: Page) -> None:
+async def test_a_key_is_suspended_reinstated_narrowed_rotated_and_revoked_by_clicks(
+    system: System, browser: Browser, page: Page
+) -> None:
     async with workspace(system) as client:
         key = await issue(client, "deployer")
     here = f"{system.url}/console/keys/{key['id']}"
@@ -176,12 +192,30 @@ async def test_a_key_is_rotated_suspended_reinstated_and_revoked_by_clicks(syste
     await page.until(f"{status} === 'active'")
     assert (await verdict(system, key["secret"]))["valid"]
 
+    # narrowed, beside what changes as it is typed; and by two at once
+    await page.click("[data-act=narrow]")
+    await page.until("!!document.querySelector('#unmoved')")
+    other = await browser.page(beside=page)
+    await other.open(f"{here}/narrow")
+    await filled(page, "#key-expiresAt", "tomorrow")
+    await page.until("document.querySelector('#preview [role=alert]')?.innerText.includes('/expiresAt')")
+    await filled(page, "#key-expiresAt", "2040-01-01T00:00:00Z")
+    await page.until("document.querySelector('[data-move=expiresAt] ins')?.innerText.includes('2040-01-01')")
+    await page.click("#save")
+    await page.until("document.querySelector('[data-fact=expiresAt] time')?.dateTime.startsWith('2040-01-01')")
+    await filled(other, "#key-expiresAt", "2039-01-01T00:00:00Z")
+    await other.click("#save")
+    await other.until("!!document.querySelector('#stale')")
+    assert await other.evaluate("document.querySelector('#key-expiresAt').value") == "2039-01-01T00:00:00Z"
+    assert await other.text("[data-move=expiresAt] del code") == "2040-01-01T00:00:00Z"
+
     await page.click("[data-act=rotate]")
     await page.until("!!document.querySelector('#do')")
     await chosen(page, "[name=overlapSeconds]", "3600")
     await page.click("#do")
     await page.until("!!document.querySelector('#secret')")
     (successor,) = set(await secrets_on(page))
+    assert await faults(page) == []
     assert (await verdict(system, successor))["valid"]
     await page.open(here)
     assert await page.evaluate(status) == "retiring"

@@ -10,7 +10,7 @@ from examples.system import System
 
 from .chromium import Browser, Page
 from .console import account_key, filled, sign_in_link, signed_in
-from .portal import is_wider_than_the_window, needs_chromium, redeemed, violations, workspace
+from .portal import faults, needs_chromium, redeemed, workspace
 from .test_portal import HOSTILE
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), needs_chromium]
@@ -63,6 +63,8 @@ async def test_from_a_new_integration_to_a_partner_that_is_live_and_gone(
     assert await page.text("h1") == "Meridian <b>Orders</b>"
     assert "2 hours" in await page.text("main")
 
+    await topic_with_schema(page)
+
     # a change, from the version that was seen
     integration = str(await page.evaluate("location.pathname"))
     await went(page, "#edit", "#rule")
@@ -100,6 +102,24 @@ async def test_from_a_new_integration_to_a_partner_that_is_live_and_gone(
     assert partner.endswith(gone["data"]["partnerId"])
 
 
+async def topic_with_schema(page: Page) -> None:
+    """Adds a topic to the integration's empty catalogue, and a schema with the verdict on it; and leads back."""
+    await went(page, "#new-topic", "form#topic")
+    await filled(page, "#field-name", "app/order/created")
+    await filled(page, "#field-examples", '[{"orderId": "o_1"}]')
+    await filled(page, "#field-schema", '{"type": "object"}')
+    await went(page, "#save", "#schema")
+    await went(page, "#schema", "#new-schema")
+    await filled(page, "#field-schema", '{"type": "object", "required": ["id"]}')
+    await page.until("!!document.querySelector('[data-compatible=no] ~ [data-valid=no]')")
+    await page.click("#save")
+    await page.until("document.querySelector('#verdict [role=alert]')?.innerText.includes('/schema/required')")
+    await filled(page, "#field-schema", '{"type": "object", "description": "An order"}')
+    await page.until("!!document.querySelector('[data-compatible=yes] ~ [data-valid=yes]')")
+    await went(page, "#save", "[data-version='2']")
+    await went(page, ".crumbs li:last-child a", "#new-topic")
+
+
 async def invited(page: Page) -> str:
     """Invites a partner from an integration's page, and copies its link."""
     await went(page, "#invite", "#invitation")
@@ -109,6 +129,7 @@ async def invited(page: Page) -> str:
     await page.until("document.querySelector('#said').textContent === 'Copied.'")
     link = str(await page.evaluate("navigator.clipboard.readText()"))
     assert "/onboard#kfl_" in link
+    assert await faults(page) == []
     return link
 
 
@@ -127,6 +148,7 @@ async def links_and_end(page: Page, secrets: list[str]) -> None:
     await went(page, "#fresh-link", "#once")
     assert "/onboard#kfl_" in await page.text("#once")
     assert [each for each in secrets if each in await page.text("body")] == []
+    assert await faults(page) == []
     await went(page, "form[action$='/withdraw'] button", ".journey")
     await page.until("!document.querySelector('#once') && document.body.innerText.includes('withdrawn')")
     await page.click("#end summary")
@@ -178,8 +200,17 @@ async def test_a_list_is_searched_sorted_paged_and_walked_by_keyboard(system: Sy
     again = "['reload', 'back_forward'].includes(performance.getEntriesByType('navigation')[0].type)"
     await page.until(f"{again} && document.readyState === 'complete'")
     assert await page.text("#position") == "1 to 11 of 11"
+    # wound back, with what can be pressed gone; and to now again
+    assert await page.evaluate("!!document.querySelector('#invite')")
+    await filled(page, "#field-asOf", "1")
+    await page.evaluate("document.querySelector('#filters').requestSubmit()")
+    await page.until("!!document.querySelector('#list-head .past') && !document.querySelector('#list tbody')")
+    assert not await page.evaluate("!!document.querySelector('#invite')")
+    await went(page, ".past a", "#invite")
+    assert await page.text("#position") == "1 to 11 of 11"
     await page.type_text("?")
     assert await page.evaluate("document.querySelector('#help').open")
+    assert await faults(page) == []
     await page.press("Escape")
     assert not await page.evaluate("document.querySelector('#help').open")
 
@@ -198,20 +229,22 @@ async def test_hostile_names_show_as_text_and_no_page_has_a_violation(system: Sy
     async with workspace(system) as client:
         path = f"/api/v1/integrations/{system.integration_id}"
         terms = {"name": HOSTILE["markup"], "description": HOSTILE["long"]}
-        assert (await client.patch(path, json=terms, headers={"If-Match": "*"})).status_code == 200
-        partners = (await client.get("/api/v1/partners")).json()["data"]
+        changed = await client.patch(path, json=terms, headers={"If-Match": "*"})
+        assert changed.status_code == 200
+        asked = {"minPosition": changed.headers["keyfold-position"]}
+        partners = (await client.get("/api/v1/partners", params=asked)).json()["data"]
+        given = {"name": "app/a", "description": HOSTILE["long"], "schema": {"description": HOSTILE["markup"]}}
+        topic = (await client.post(f"{path}/topics", json=given)).json()["data"]["id"]
     await signed_in(page, system)
     at = f"/console/integrations/{system.integration_id}"
     longest, *_, markup = [f"/console/partners/{each['id']}" for each in partners]
     everything = ["/console", "/console/integrations", "/console/integrations/new", at, f"{at}/rule", f"{at}/invite"]
-    for path in (*everything, "/console/partners", longest, markup, "/console/health", "/console/nothing"):
-        for scheme, width in (("light", 1440), ("dark", 360)):
-            await page.prefer(scheme)
-            await page.resize(width)
-            await page.open(f"{system.url}{path}")
-            assert await violations(page) == [], (path, scheme)
-            assert not await is_wider_than_the_window(page), (path, width)
-            assert await page.evaluate("document.querySelectorAll('main img, main b').length") == 0, path
+    everything += [f"/console/topics/{topic}{more}" for more in ("", "/edit", "/schema")]
+    everything += ["/console/partners", "/console/partners?asOf=1", longest, markup]
+    for path in (*everything, "/console/health", "/console/nothing"):
+        await page.open(f"{system.url}{path}")
+        assert await faults(page) == [], path
+        assert await page.evaluate("document.querySelectorAll('main img, main b').length") == 0, path
     assert page.dialogs == []
     listed = await fetched(page, "/console/partners")
     assert listed.count("<bdi>") >= len(HOSTILE)

@@ -11,7 +11,7 @@ import pytest_asyncio
 from examples.system import System
 
 from .chromium import Browser, Page
-from .portal import fresh_link, needs_chromium, present, workspace
+from .portal import LOOKS, fresh_link, needs_chromium, present, violations, workspace
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), needs_chromium]
 
@@ -54,6 +54,14 @@ async def shown_in(page: Page, system: System, section: str) -> Page:
     return inside
 
 
+async def accessible(inside: Page) -> None:
+    """The portal within the frame, in each appearance, as its switch sets it."""
+    assert await violations(inside) == []
+    for theme in ("light", "dark"):
+        await inside.evaluate(f"void (document.documentElement.dataset.theme = {json.dumps(theme)})")
+        assert await violations(inside, LOOKS) == [], theme
+
+
 async def test_a_partner_onboards_within_the_integrations_own_site(
     system: System, site: Site, browser: Browser
 ) -> None:
@@ -70,6 +78,7 @@ async def test_a_partner_onboards_within_the_integrations_own_site(
     inside = await shown_in(page, system, "invitation")
     token = link.partition("#")[2]
     assert token not in str(await page.evaluate("document.documentElement.outerHTML"))
+    await accessible(inside)
 
     await inside.evaluate("document.querySelector('#redeem').click()")
     await inside.shown("keys")
@@ -79,6 +88,7 @@ async def test_a_partner_onboards_within_the_integrations_own_site(
     await inside.shown("home")
     await page.until("heard.includes('opened')")
     await page.until("parseInt(document.querySelector('iframe').style.height) > 300")
+    await accessible(inside)
 
     cookies = (await page.call("Network.getAllCookies"))["cookies"]
     (cookie,) = [each for each in cookies if each["name"] == "__Host-keyfold-portal"]

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -23,13 +24,14 @@ _REQUEST = {"appName": "Acme", "appDescription": "Orders.", "metadata": {"team":
 
 
 class Up:
-    """A running `keyfold up --json`, ready; `line` is what it printed."""
+    """A running `keyfold up --json`, ready; `line` is what it printed. Or as a person runs it: then `said` is what it
+    printed, up to the link that signs in to the console."""
 
-    def __init__(self, data: Path, *options: str) -> None:
+    def __init__(self, data: Path, *options: str, as_json: bool = True) -> None:
         self.started = time.monotonic()
         self._errors = (data.parent / f"{data.name}.err").open("a+")
         self.process = subprocess.Popen(
-            [*_COMMAND, "--data", str(data), "--json", *options],
+            [*_COMMAND, "--data", str(data), *(["--json"] if as_json else []), *options],
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
@@ -39,7 +41,12 @@ class Up:
         self._stdout = self.process.stdout
         text = self._stdout.readline()
         assert text, self.errors()
-        self.line: dict[str, Any] = json.loads(text)
+        self.line: dict[str, Any] = json.loads(text) if as_json else {}
+        self.said = text
+        while not as_json and "/console" not in text:
+            text = self._stdout.readline()
+            assert text, self.said + self.errors()
+            self.said += text
 
     def errors(self) -> str:
         self._errors.seek(0)
@@ -75,8 +82,8 @@ class Up:
 
 
 @contextlib.contextmanager
-def up(data: Path, *options: str) -> Iterator[Up]:
-    this = Up(data, *options)
+def up(data: Path, *options: str, as_json: bool = True) -> Iterator[Up]:
+    this = Up(data, *options, as_json=as_json)
     try:
         yield this
     finally:
@@ -139,18 +146,28 @@ def test_the_first_run_gives_keys_and_the_second_keeps_the_state(
     assert account_key not in written
 
 
+def _signs_in(url: str, said: str, data: Path) -> None:
+    """The link that was printed, once."""
+    link = re.search(rf"{re.escape(url)}/console/sign-in#(kfi_\w+)", said)
+    assert link is not None, said
+    for status in (303, 410):
+        form = {"token": link[1]}
+        answer = httpx.post(f"{url}/console/sign-in", data=form, headers={"Origin": url}, timeout=10)
+        assert answer.status_code == status
+    assert [log for log in (data / "logs").iterdir() if link[1] in log.read_text()] == []
+
+
 def test_others_find_what_runs_and_a_second_one_is_refused(tmp_path: Path) -> None:
-    """`running` gives the settings of both processes, in a private file, while it runs; a second `up` names it."""
+    """`running` gives the settings of both processes, in a private file, while it runs; a second `up` names it. The
+    link to the console that it prints signs in, and its token is in no log."""
     data = tmp_path / "data"
     assert running(data) is None
-    with up(data, "--port", "0") as this:
+    with up(data, "--port", "0", as_json=False) as this:
         found = running(data)
         assert found is not None
-        assert (found["pid"], found["url"], found["natsUrl"]) == (
-            this.process.pid,
-            this.line["url"],
-            this.line["natsUrl"],
-        )
+        assert found["pid"] == this.process.pid
+        assert (found["url"] in this.said, found["natsUrl"] in this.said) == (True, True)
+        _signs_in(found["url"], this.said, data)
         assert found["api"]["KEYFOLD_NATS_KEYS"].startswith("1:")
         assert "KEYFOLD_NATS_KEYS" not in found["worker"]
         assert Path(found["worker"]["KEYFOLD_NATS_CREDENTIALS"]).stat().st_mode & 0o077 == 0
@@ -160,7 +177,7 @@ def test_others_find_what_runs_and_a_second_one_is_refused(tmp_path: Path) -> No
         status, said = _refused("--data", str(data))
         assert status == 1
         assert str(this.process.pid) in said
-        assert this.line["url"] in said
+        assert found["url"] in said
     assert running(data) is None
 
 

@@ -1,24 +1,27 @@
 """One action on many keys: a command of its own for each, some at a time, whatever becomes of the others."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, TypeVar, assert_never
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, assert_never
 
 import msgspec
 
 from keyfold.app.access import Caller
 from keyfold.app.key_life import KeyLife
+from keyfold.app.rehearsal import Rehearsal
 from keyfold.app.rotation import Overlap, Rotation
+from keyfold.app.vault import ReplayKey
 from keyfold.app.views import RotationView, View
-from keyfold.app.work import Answer, Cause, Office, Work
+from keyfold.app.work import Answer, Office
 from keyfold.domain.key import AlreadyRotated
 from keyfold.domain.permissions import Permission
 from keyfold.domain.refusals import Forbidden, Refusal
 
-V = TypeVar("V", bound=msgspec.Struct)
 BulkAction = Literal["revoke", "suspend", "reinstate", "rotate"]
+Replaying = Callable[[str], ReplayKey]
 Result = Literal["done", "would", "unchanged", "refused"]
 
+_replace = msgspec.structs.replace
 MOST = 10_000
 """Keys of one call."""
 AT_ONCE = 16
@@ -81,12 +84,24 @@ class BulkSummary(View, frozen=True, kw_only=True):
 
 
 class Bulk:
-    """One call. `outcomes` carries it out; `position` is that at which lists include what was done so far."""
+    """One call. `outcomes` carries it out; `position` is that at which lists include what was done so far.
+
+    With `replay`, which says under what the answer of a key is kept, a call that is made twice does with each key what
+    it hasn't done before, and gives for the others what came of them then, secrets of rotations included.
+    """
 
     def __init__(
-        self, office: Office, caller: Caller, order: Order, keys: Sequence[Chosen], *, position: int = 0
+        self,
+        office: Office,
+        caller: Caller,
+        order: Order,
+        keys: Sequence[Chosen],
+        *,
+        position: int = 0,
+        replay: Replaying | None = None,
     ) -> None:
         self.position = position
+        self._replay = replay
         self._office = office
         self._caller = caller
         self._order = order
@@ -123,7 +138,10 @@ class Bulk:
         )
 
     async def _outcome(self, key: Chosen) -> KeyOutcome:
-        office = _Witness(self._office, writes=not self._order.dry_run)
+        rotated = key.rotated and self._order.action == "rotate"
+        # by itself it could be done, and would take back what this very call has issued
+        refusal = AlreadyRotated("It has a successor. Rotate that one.") if rotated else None
+        office = Rehearsal(self._office, writes=not self._order.dry_run, refusal=refusal)
         result: Result
         more: dict[str, Any] = {}
         try:
@@ -131,7 +149,7 @@ class Bulk:
         except Refusal as refusal:
             result, more = "refused", {"code": refusal.code}
         else:
-            result = self._result(office)
+            result = "done" if answer.replayed else self._result(office)
             self.position = max(self.position, answer.position)
             if result == "done" and isinstance(answer.view, RotationView):
                 more = {"successor": answer.view}
@@ -140,6 +158,8 @@ class Bulk:
 
     async def _carry_out(self, key: Chosen, office: Office) -> Answer[Any]:
         order, caller = self._order, self._caller
+        if self._replay is not None and not order.dry_run:
+            caller = _replace(caller, cause=_replace(caller.cause, replay=self._replay(key.id)))
         match order.action:
             case "revoke":
                 return await KeyLife(office).revoke(caller, key.id, order.reason)
@@ -148,13 +168,11 @@ class Bulk:
             case "reinstate":
                 return await KeyLife(office).reinstate(caller, key.id)
             case "rotate":
-                if key.rotated:  # by itself it could be done, and would take back what this very call has issued
-                    raise AlreadyRotated("It has a successor. Rotate that one.")
                 return await Rotation(office).rotate(caller, key.id, order.overlap)
             case _:
                 assert_never(order.action)
 
-    def _result(self, office: "_Witness") -> Result:
+    def _result(self, office: Rehearsal) -> Result:
         if not office.appends:
             return "unchanged"
         return "would" if self._order.dry_run else "done"
@@ -190,28 +208,3 @@ def _line(key: Chosen, chosen: Mapping[str, Chosen]) -> list[Chosen]:
     while (parent := chosen.get(line[-1].parent_id or "")) is not None:
         line.append(parent)
     return line
-
-
-class _Witness(Office):
-    """The office for one command: knows whether that appends anything, and in a rehearsal doesn't write it."""
-
-    def __init__(self, office: Office, *, writes: bool) -> None:
-        super().__init__(
-            journal=office.journal,
-            vault=office.vault,
-            sealing=office.sealing,
-            clock=office.clock,
-            entropy=office.entropy,
-        )
-        self.appends = False
-        self._writes = writes
-
-    async def carry_out(self, cause: Cause, kind: type[V], command: Callable[[Work], Awaitable[V]]) -> Answer[V]:
-        async def witnessed(work: Work) -> V:
-            view = await command(work)
-            self.appends = bool((await work.written(view)).entries)
-            return view
-
-        if self._writes:
-            return await super().carry_out(cause, kind, witnessed)
-        return Answer(view=await witnessed(Work(self, cause)), position=0)

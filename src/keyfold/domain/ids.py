@@ -25,15 +25,26 @@ def new_id(prefix: str, now: datetime, entropy: bytes) -> str:
         | (random >> 62 & 0xFFF) << 64
         | random & 0x3FFF_FFFF_FFFF_FFFF
     )
-    return f"{prefix}_{''.join([_PAIRS[value >> shift & 1023] for shift in _SHIFTS])}"
+    return id_of(prefix, value.to_bytes(16))
 
 
 def time_of(this: str) -> datetime:
     """When a TypeID was made, to the millisecond."""
+    return _EPOCH + timedelta(milliseconds=int.from_bytes(uuid_of(this)) >> 80)
+
+
+def uuid_of(this: str) -> bytes:
+    """The 16 bytes that a TypeID names."""
     value = 0
     for character in this.rpartition("_")[2]:
         value = value << 5 | _ALPHABET.index(character)
-    return _EPOCH + timedelta(milliseconds=value >> 80)
+    return value.to_bytes(16)
+
+
+def id_of(prefix: str, uuid: bytes) -> str:
+    """The TypeID that names these 16 bytes."""
+    value = int.from_bytes(uuid)
+    return f"{prefix}_{''.join([_PAIRS[value >> shift & 1023] for shift in _SHIFTS])}"
 
 
 def is_id(prefix: str, text: str) -> bool:

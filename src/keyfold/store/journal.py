@@ -81,6 +81,10 @@ class PostgresJournal:
         row = await self._postgres.fetchrow(query("replay"), replay)
         return None if row is None else Replay(*row)
 
+    async def has_replayed(self, replays: Sequence[bytes]) -> bool:
+        """Whether one of these requests was made before."""
+        return bool(await self._postgres.fetchval(query("has_replayed"), [*replays]))
+
     async def newest(self, stream: str, types: Sequence[str]) -> str | None:
         found: str | None = await self._postgres.fetchval(query("newest"), stream, [*types])
         return found

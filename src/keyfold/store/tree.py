@@ -105,6 +105,10 @@ class TreeStore:
     async def cosign(self, size: int, witness: str, line: str) -> None:
         await self._postgres.fetchval(query("cosign"), size, witness, line)
 
+    async def witness_keys(self) -> list[str]:
+        """The verifier keys of the witnesses that have cosigned one of the checkpoints that are shown."""
+        return [row["witness"] for row in await self._postgres.fetch(query("witness_keys"))]
+
     async def keys(self) -> list[str]:
         """The verifier keys that it was ever signed with, the newest first."""
         return [row["vkey"] for row in await self._postgres.fetch(query("log_keys"))]

@@ -10,6 +10,7 @@ from keyfold.web.console.holders import holders
 from keyfold.web.console.integrations import integration, integrations
 from keyfold.web.console.key_act import act_on, act_page
 from keyfold.web.console.key_page import key_page
+from keyfold.web.console.key_rule import narrow, narrow_page, narrow_preview
 from keyfold.web.console.keys import keys
 from keyfold.web.console.keys_bulk import bulk_act, bulk_page
 from keyfold.web.console.overview import overview
@@ -27,6 +28,8 @@ from keyfold.web.console.rule_editor import (
 )
 from keyfold.web.console.session import guard
 from keyfold.web.console.sign_in import sign_in, sign_in_page, sign_out
+from keyfold.web.console.topic_schema import add_schema, check_schema, schema_page
+from keyfold.web.console.topics import change_topic, describe_topic, edit_topic, new_topic, topic, withdraw_topic
 
 router = Router(
     path="/console",
@@ -37,7 +40,10 @@ router = Router(
         *(overview, sign_in_page, sign_in, sign_out, nothing, health),
         *(integrations, integration, new_integration, create_integration, edit_rule, change_rule),
         *(preview, preview_new, invite_page, invite),
+        *(topic, new_topic, describe_topic, edit_topic, change_topic, withdraw_topic),
+        *(schema_page, add_schema, check_schema),
         *(partners, partner, fresh_link, withdraw_link, offboard),
+        *(narrow_page, narrow, narrow_preview),
         *(keys, key_page, act_page, act_on, bulk_page, bulk_act),
         *(trail, event, export_page, export, holders, changes, proof_page, record_proof, consistency),
     ],

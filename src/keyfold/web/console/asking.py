@@ -54,7 +54,8 @@ def failure(of: object) -> int:
 def onward(
     request: Req, columns: tuple[Column, ...], rows: Sequence[Any], cursor: str | None, *, sort: str = ""
 ) -> Listing:
-    """A page of a list that is judged as it is read, so that nobody knows how long it is, or what came before."""
+    """A page of a list that is judged as it is read, so that nobody knows how long it is, or what came before;
+    it can only be sorted where `sort` says how it is."""
     query = asked(request)
     at = query.get("at", "1")
     first = int(at) if at.isascii() and at.isdecimal() and len(at) < 16 else 1
@@ -62,7 +63,7 @@ def onward(
     return Listing(
         request.url.path,
         query,
-        columns,
+        columns if sort else tuple(each._replace(sort="") for each in columns),
         [*rows],
         sort=sort,
         position=t("table.onward", first=f"{first:,}", last=f"{first + len(rows) - 1:,}") if rows else "",

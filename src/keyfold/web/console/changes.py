@@ -75,7 +75,7 @@ async def _listing(request: Req, wanted: ChangesAsked, since: str) -> Listing:
         "aggregate = $?": wanted.kind,
         THE_KEY: wanted.key_id,
     }
-    these = await changed(request, since, wanted.until, filters, wanted.after, ROWS)
+    these = await changed(request, since, wanted.until, filters, wanted.after, ROWS // 2)  # each is long
     services(request).readings.note(await caller(request), "changes")
     return onward(request, (), [Told(each, _differences(each)) for each in these.data], these.next_cursor)
 

@@ -9,6 +9,7 @@ from keyfold.app.topic_views import TopicSummary
 from keyfold.app.views import IntegrationView
 from keyfold.domain.aggregates import INTEGRATION, TOPIC
 from keyfold.domain.integration import TOPICS, Integration
+from keyfold.domain.moment import Moment
 from keyfold.domain.permissions import Environment
 from keyfold.domain.policy import Offer
 from keyfold.domain.rule import Action
@@ -16,7 +17,8 @@ from keyfold.domain.topic_entry import Topic
 from keyfold.web.auth import caller, services
 from keyfold.web.console.listing import Column, asked, listing
 from keyfold.web.console.pages import Page, Req, page
-from keyfold.web.v1.common import seen
+from keyfold.web.console.past import moment_asked, past_listing, past_page
+from keyfold.web.v1.common import seen, seen_at
 
 COLUMNS = (
     Column("integrations.name", "name"),
@@ -38,23 +40,38 @@ class Granted(NamedTuple):
 
 @get("/integrations", opt={"permission": "integrations:read"})
 async def integrations(request: Req) -> Page:
-    """Newest first, with a search by name."""
-    filters = {_NAME: asked(request).get("q")}
-    found = await listing(request, INTEGRATION, lambda state, now: state, COLUMNS, filters, sort="-created")
-    return page(request, "console/integrations.html", listing=found)
+    """Newest first, with a search by name, now or at a moment."""
+    wanted, at = asked(request).get("q"), await moment_asked(request)
+    if at is None:
+        filters = {_NAME: wanted}
+        found = await listing(request, INTEGRATION, lambda state, now: state, COLUMNS, filters, sort="-created")
+    else:
+        found = await past_listing(request, INTEGRATION, COLUMNS, {}, at, fits=lambda each: _is_called(each, wanted))
+    return page(request, "console/integrations.html", listing=found, at=at)
+
+
+def _is_called(this: Integration, wanted: str | None) -> bool:
+    """The same as the lists' condition."""
+    return wanted is None or wanted.lower() in this.terms.name.lower() or this.id == wanted
 
 
 @get("/integrations/{integration_id:str}", opt={"permission": "integrations:read"})
 async def integration(request: Req, integration_id: FromPath[str]) -> Page:
-    """One integration, with its topics and what a partner gets. Raises `NotFound`."""
-    state, _ = await seen(request, INTEGRATION, integration_id)
-    topics = await topics_of(request, state)
+    """One integration, with its topics and what a partner gets, or got at a moment. Raises `NotFound`."""
+    at = await moment_asked(request)
+    if at is None:
+        state, _ = await seen(request, INTEGRATION, integration_id)
+    else:
+        state = await seen_at(request, INTEGRATION, integration_id, at)
+    topics = await topics_of(request, state, at)
+    now = at.time if at else services(request).clock()
     return page(
         request,
         "console/integration.html",
-        integration=IntegrationView.of(state, services(request).clock()),
+        integration=IntegrationView.of(state, now),
         grants=grants(state.terms.environments, topics),
-        topics=[TopicSummary.of(each, services(request).clock()) for each in topics],
+        topics=[TopicSummary.of(each, now) for each in topics],
+        at=at,
     )
 
 
@@ -69,9 +86,12 @@ def grants(environments: dict[Environment, Offer], topics: list[Topic]) -> list[
     ]
 
 
-async def topics_of(request: Req, of: Integration) -> list[Topic]:
-    """The catalogue of an integration by name, as its lists have it."""
-    by, about = await caller(request), services(request)
-    here: Any = {"status": "active", "now": about.clock(), "cursor": None, "limit": TOPICS}
-    found = await about.lists.page(TOPIC.prefix, by.workspace_id, {"integration_id = $?": of.id}, **here)
+async def topics_of(request: Req, of: Integration, at: Moment | None = None) -> list[Topic]:
+    """The catalogue of an integration by name, as its lists have it, or had it at a moment."""
+    by, about, filters = await caller(request), services(request), {"integration_id = $?": of.id}
+    here: Any = {"status": "active", "limit": TOPICS}
+    if at is None:
+        found = await about.lists.page(TOPIC.prefix, by.workspace_id, filters, now=about.clock(), cursor=None, **here)
+    else:
+        found = await past_page(request, TOPIC, filters, at, **here)
     return sorted(found.items, key=lambda topic: topic.name)

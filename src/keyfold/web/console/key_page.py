@@ -49,6 +49,7 @@ async def key_page(request: Req, key_id: FromPath[str]) -> Page:
         doers=await names_of(request, [stop.actor.id for stop in line]),
         explained=await _explained(request, by, key_id, at),
         acts=[] if at else acts(view, by),
+        narrows=at is None and view.status not in ENDED and "keys:change" in by.permissions,
     )
 
 

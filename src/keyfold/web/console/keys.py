@@ -21,6 +21,7 @@ from keyfold.web.console.asking import onward, read
 from keyfold.web.console.key_names import names_of
 from keyfold.web.console.listing import ROWS, Column, Listing, asked, listing
 from keyfold.web.console.pages import Page, Req, page
+from keyfold.web.console.past import moment_asked
 from keyfold.web.texts import t
 from keyfold.web.v1.common import ONE_LINE, utc
 from keyfold.web.v1.key_search import question
@@ -111,6 +112,7 @@ async def keys(request: Req) -> Page:
         actions=[(each, each) for each in EVENT_ACTIONS],
         more=bool({*this.query} & _MORE),
         acts=acts,
+        at=await moment_asked(request),
     )
 
 

@@ -1,26 +1,27 @@
 """One action on many keys, in three steps: what it is to be, what would come of it, and done."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
-from hashlib import sha256
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
-from litestar import get, post
+from litestar import Response, get, post
+from litestar.response import Stream
 
 from keyfold.app.bulk import NEEDS, Bulk, BulkAction, BulkSummary, KeyOutcome, Order, demand_permission
 from keyfold.app.rotation import Overlap
 from keyfold.domain.ids import is_id
 from keyfold.domain.policy import LONGEST_OVERLAP, OverlapStarts
-from keyfold.domain.refusals import Invalid, Unavailable
+from keyfold.domain.refusals import Invalid, Refusal, Unavailable
 from keyfold.web.auth import caller, services
 from keyfold.web.console.asking import failure, problem, read, tried
+from keyfold.web.console.bulk_once import packed, sending, unpacked, was_sent
 from keyfold.web.console.key_act import OVERLAPS
 from keyfold.web.console.keys import KeysAsked
-from keyfold.web.console.pages import Page, Req, page
+from keyfold.web.console.pages import Page, Req, new_once, page
 from keyfold.web.console.session import form
 from keyfold.web.texts import t
-from keyfold.web.v1.bulk import selected
+from keyfold.web.v1.bulk import NDJSON, selected
 from keyfold.web.v1.common import Reason
 
 SHOWN = 200
@@ -33,7 +34,7 @@ Fields = dict[str, list[str]]
 
 
 class BulkAsked(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What is to be done. `seen` names the keys of the dry run that it was decided on."""
+    """What is to be done. `seen` are the keys of the dry run that it was decided on, packed."""
 
     do: BulkAction
     reason: Reason | None = None
@@ -41,6 +42,7 @@ class BulkAsked(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     overlap_starts: OverlapStarts | None = None
     step: Literal["try", "do"] = "try"
     seen: str = ""
+    once: str = ""
 
     def order(self, *, dry_run: bool) -> Order:
         """Raises `Invalid`."""
@@ -58,12 +60,23 @@ class Outcome(NamedTuple):
     asked: BulkAsked
     summary: BulkSummary
     keys: Sequence[KeyOutcome]
-    seen: str
     moved: bool = False
+
+    @property
+    def seen(self) -> str:
+        return packed(each.id for each in self.keys)
 
     @property
     def would(self) -> int:
         return self.summary.matched - self.summary.unchanged - self.summary.refused
+
+
+class Progress(NamedTuple):
+    """How far it is: with how many of the keys, of how many; first each is looked at, and then done."""
+
+    step: Literal["look", "do"]
+    at: int
+    of: int
 
 
 @get("/keys/bulk", opt={"permission": "keys:read"})
@@ -76,11 +89,42 @@ async def bulk_page(request: Req) -> Page:
 
 
 @post("/keys/bulk", status_code=200, opt={"permission": "keys:read"})
-async def bulk_act(request: Req) -> Page:
-    """Tries it, or does what was tried, as long as that is about the very same keys."""
+async def bulk_act(request: Req) -> Response[Any]:
+    """Tries it, or does what was tried, as long as that is about the very same keys; the same form again does nothing
+    twice. As lines of JSON, where they are asked for, it says how far it is, and gives the page as the last one."""
     fields = await form(request)
-    outcome = await tried(request, _outcome(request, fields))
-    return await _page(request, fields, outcome)
+    steps = _steps(request, fields)
+    first = await anext(steps)  # what is refused is no stream yet
+    if isinstance(first, Response):
+        return first
+    if NDJSON in request.headers.get("accept", ""):
+        return Stream(_lines(first, steps), media_type=NDJSON, headers={"Cache-Control": "no-store"})
+    *_, last = [each async for each in steps]
+    return last if isinstance(last, Response) else await _page(request, fields, None)
+
+
+async def _lines(first: Progress, rest: AsyncIterator[Progress | Page]) -> AsyncIterator[bytes]:
+    yield _line(first)
+    async for each in rest:
+        yield _line(each)
+
+
+def _line(this: Progress | Page) -> bytes:
+    said = this._asdict() if isinstance(this, Progress) else {"page": this.content.decode()}
+    return msgspec.json.encode(said) + b"\n"
+
+
+async def _steps(request: Req, fields: Fields) -> AsyncIterator[Progress | Page]:
+    """How far it is, and at the end the page that says what came of it."""
+    outcome: Outcome | Refusal | None = None
+    work = _work(request, fields)
+    while not isinstance(outcome, (Outcome, Refusal)):
+        step = await tried(request, anext(work))
+        if isinstance(step, Progress):
+            yield step
+        else:
+            outcome = step
+    yield await _page(request, fields, outcome)
 
 
 async def _page(request: Req, fields: Fields, of: object, matched: int | None = None) -> Page:
@@ -104,24 +148,34 @@ async def _page(request: Req, fields: Fields, of: object, matched: int | None = 
         about=[(name, each) for name, values in fields.items() for each in values if name in _ABOUT and each],
         doing=[(each, t(f"bulk.do.{each}")) for each in ACTIONS if NEEDS[each] in by.permissions],
         overlaps=OVERLAPS,
+        once=new_once(request),
     )
 
 
-async def _outcome(request: Req, fields: Fields) -> Outcome:
+async def _work(request: Req, fields: Fields) -> AsyncIterator[Progress | Outcome]:
+    """The outcome comes last."""
     asked = read(BulkAsked, {name: values[-1] for name, values in fields.items() if values[-1].strip()})
     demand_permission(await caller(request), asked.do)
-    rehearsal = await _carried_out(await _bulk(request, fields, asked.order(dry_run=True)), asked)
+    rehearsal = _carried_out(await _bulk(request, fields, asked.order(dry_run=True)), asked, "look")
     if asked.step == "try":
-        return rehearsal
-    if asked.seen != rehearsal.seen:
-        return rehearsal._replace(moved=True)
+        async for each in rehearsal:
+            yield each
+        return
+    this, keys = await sending(request, asked.once, asked.order(dry_run=False)), unpacked(asked.seen)
+    async for each in rehearsal:
+        if isinstance(each, Progress):
+            yield each
+        # others match as well once this very form has done its work, or is at it
+        elif each.seen != asked.seen and not await was_sent(request, this, keys):
+            yield each._replace(moved=True)
+            return
     # those very keys, whatever begins to match from here on
-    ids = [each.id for each in rehearsal.keys]
-    bulk = await selected(request, asked.order(dry_run=False), {_ONE_OF: ids}, None)
-    done = await _carried_out(bulk, asked)
-    with suppress(Unavailable):  # the lists show it a moment later then
-        await services(request).lists.include("current", bulk.position)
-    return done
+    bulk = await selected(request, asked.order(dry_run=False), {_ONE_OF: keys}, None, by=this.by, replay=this.replay)
+    async for each in _carried_out(bulk, asked, "do"):
+        if isinstance(each, Outcome):
+            with suppress(Unavailable):  # the lists show it a moment later then
+                await services(request).lists.include("current", bulk.position)
+        yield each
 
 
 async def _bulk(request: Req, fields: Fields, order: Order) -> Bulk:
@@ -141,11 +195,17 @@ async def _bulk(request: Req, fields: Fields, order: Order) -> Bulk:
     return await selected(request, order, wanted.key_filter().conditions(services(request).clock()), wanted.status)
 
 
-async def _carried_out(bulk: Bulk, asked: BulkAsked) -> Outcome:
-    keys = [each async for each in bulk.outcomes()]
-    seen = sha256("\n".join(sorted(each.id for each in keys)).encode()).hexdigest()
+async def _carried_out(bulk: Bulk, asked: BulkAsked, step: Literal["look", "do"]) -> AsyncIterator[Progress | Outcome]:
+    """The outcome comes last; how far it is at the beginning, and at each hundredth of the way."""
+    keys: list[KeyOutcome] = []
+    matched = bulk.summary().matched
+    yield Progress(step, 0, matched)
+    async for each in bulk.outcomes():
+        keys.append(each)
+        if len(keys) % max(1, matched // 100) == 0:
+            yield Progress(step, len(keys), matched)
     ranked = sorted(keys, key=lambda each: (each.outcome != "refused", each.outcome == "unchanged", each.name))
-    return Outcome(asked, bulk.summary(), ranked, seen)
+    yield Outcome(asked, bulk.summary(), ranked)
 
 
 _ONE_OF = "id = ANY ($?::text[])"

@@ -58,8 +58,9 @@ class Listing(NamedTuple):
         return self.at(sort=sort)
 
     def at(self, **changes: str) -> str:
-        """The address of this list with other filters, from its beginning."""
-        return address_of(self.path, {**{k: v for k, v in self.query.items() if k not in _PLACE}, **changes})
+        """The address of this list with other filters, from its beginning; an empty one is taken away."""
+        query = {**{k: v for k, v in self.query.items() if k not in _PLACE}, **changes}
+        return address_of(self.path, {name: value for name, value in query.items() if value})
 
 
 def asked(request: Request[Any, Any, Any]) -> dict[str, str]:

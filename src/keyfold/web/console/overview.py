@@ -1,5 +1,6 @@
 """What an operator sees first: how partners, keys and the system stand, and what happened lately."""
 
+import asyncio
 from typing import Any, NamedTuple
 
 from litestar import get
@@ -10,6 +11,7 @@ from keyfold.store.key_filter import KeyFilter
 from keyfold.store.stages import in_stage
 from keyfold.store.trail_filter import TrailFilter
 from keyfold.web.auth import SELF, caller, services
+from keyfold.web.console.key_names import names_of
 from keyfold.web.console.listing import MOST_COUNTED, address_of
 from keyfold.web.console.pages import HOME, Page, Req, page
 from keyfold.web.health import api_readiness
@@ -42,15 +44,15 @@ async def overview(request: Req) -> Page:
         keys=await _keys(request) if "keys:read" in by.permissions else None,
         readiness=readiness,
         lately=lately,
+        names=await names_of(request, [name for each in lately or () for name in (each.stream, each.actor.id)]),
         most=MOST_COUNTED,
     )
 
 
 async def _partners(request: Req) -> list[Tile]:
-    return [
-        Tile(f"stage.{stage}", await _count(request, PARTNER, in_stage(stage)), f"{HOME}/partners?stage={stage}")
-        for stage in STAGES
-    ]
+    totals = await asyncio.gather(*[_count(request, PARTNER, in_stage(stage)) for stage in STAGES])
+    counted = zip(STAGES, totals, strict=True)
+    return [Tile(f"stage.{stage}", total, f"{HOME}/partners?stage={stage}") for stage, total in counted]
 
 
 async def _keys(request: Req) -> list[Tile]:
@@ -63,10 +65,11 @@ async def _keys(request: Req) -> list[Tile]:
         ("overview.suspended", {"status": "suspended"}, KeyFilter(), "suspended"),
         ("overview.compromised", {"status": "compromised"}, KeyFilter(), "compromised"),
     )
-    return [
-        Tile(word, await _count(request, KEY, wanted.conditions(now), status), address_of(f"{HOME}/keys", query))
-        for word, query, wanted, status in looked_at
-    ]
+    totals = await asyncio.gather(
+        *[_count(request, KEY, wanted.conditions(now), status) for _, _, wanted, status in looked_at]
+    )
+    counted = zip(looked_at, totals, strict=True)
+    return [Tile(word, total, address_of(f"{HOME}/keys", query)) for (word, query, *_), total in counted]
 
 
 async def _count(request: Req, aggregate: Aggregate[Any], filters: dict[str, object], status: str | None = None) -> int:

@@ -2,21 +2,23 @@
 
 from typing import Any
 
-import msgspec
 from litestar import get, post
 from litestar.params import FromPath
 
 from keyfold.app.stages import STAGES
 from keyfold.app.views import FreshLinkView, KeyView, LinkView, PartnerView
 from keyfold.domain.aggregates import INTEGRATION, KEY, LINK, PARTNER
+from keyfold.domain.moment import Moment
 from keyfold.domain.partner import Partner
 from keyfold.store.trail_filter import TrailFilter
 from keyfold.web.auth import caller, services
 from keyfold.web.console.asking import failure, tried
 from keyfold.web.console.pages import Page, Req, creating, new_once, page, to, written
+from keyfold.web.console.past import moment_asked, past_page
 from keyfold.web.console.session import form
 from keyfold.web.v1.audit import entries
-from keyfold.web.v1.common import seen, within_bounds
+from keyfold.web.v1.common import seen, seen_at, within_bounds
+from keyfold.web.v1.keys import with_usage
 
 SHOWN = 200
 """Keys and links of a partner on its page; all others are in the lists."""
@@ -26,8 +28,8 @@ _SESSIONS = ("session.opened.v1", "session.closed.v1")
 
 @get("/partners/{partner_id:str}", opt={"permission": "partners:read"})
 async def partner(request: Req, partner_id: FromPath[str]) -> Page:
-    """One partner, as it is now. Raises `NotFound`."""
-    return await _page(request, partner_id)
+    """One partner, as it is, or was at a moment. Raises `NotFound`."""
+    return await _page(request, partner_id, at=await moment_asked(request))
 
 
 @post("/partners/{partner_id:str}/link", status_code=200, opt={"permission": "links:issue"})
@@ -64,51 +66,64 @@ async def offboard(request: Req, partner_id: FromPath[str]) -> Page:
 
 
 async def _page(
-    request: Req, partner_id: str, *, link: FreshLinkView | None = None, refusal: object | None = None
+    request: Req,
+    partner_id: str,
+    *,
+    link: FreshLinkView | None = None,
+    refusal: object | None = None,
+    at: Moment | None = None,
 ) -> Page:
-    state, _ = await seen(request, PARTNER, partner_id)
+    if at is None:
+        state, _ = await seen(request, PARTNER, partner_id)
+    else:
+        state = await seen_at(request, PARTNER, partner_id, at)
     of, by = services(request), await caller(request)
-    integration = (await of.journal.load(INTEGRATION, state.integration_id)).state
-    history, sessions = await _happened(request, state)
+    past = of.past.load(INTEGRATION, state.integration_id, at.position) if at else None
+    integration = (await (past or of.journal.load(INTEGRATION, state.integration_id))).state
+    history, sessions = await _happened(request, state, at)
     return page(
         request,
         "console/partner.html",
         status=failure(refusal),
-        partner=PartnerView.of(state, of.clock()),
+        partner=PartnerView.of(state, at.time if at else of.clock()),
         integration=integration.terms.name if integration else state.integration_id,
-        stage=(await of.stages.of([state]))[state.id],
+        stage=state.status if at else (await of.stages.of([state]))[state.id],
         stages=STAGES[:-1],
-        keys=await _keys(request, state) if "keys:read" in by.permissions else None,
-        links=await _some(request, LINK, LinkView.of, state) if "links:read" in by.permissions else None,
+        keys=await _keys(request, state, at) if "keys:read" in by.permissions else None,
+        links=await _some(request, LINK, LinkView.of, state, at) if "links:read" in by.permissions else None,
         history=history,
         sessions=sessions,
         link=link,
         refusal=refusal,
         once=new_once(request),
+        at=at,
     )
 
 
-async def _keys(request: Req, of: Partner) -> list[Any]:
-    found = await _some(request, KEY, KeyView.of, of)
-    used = await services(request).usage_store.of([each.id for each in found])
-    return [msgspec.structs.replace(each, last_used_at=used[each.id].last_used_at) for each in found]
+async def _keys(request: Req, of: Partner, at: Moment | None) -> list[Any]:
+    """With their last use, which isn't known of the past."""
+    found = await _some(request, KEY, KeyView.of, of, at)
+    return found if at else await with_usage(request, found)
 
 
-async def _some(request: Req, aggregate: Any, view: Any, of: Partner) -> list[Any]:
+async def _some(request: Req, aggregate: Any, view: Any, of: Partner, at: Moment | None) -> list[Any]:
     """The newest of its keys or links that the caller sees."""
     by, about = await caller(request), services(request)
     filters: dict[str, object] = {"partner_id = $?": of.id}
+    if at is not None:
+        return [view(each, at.time) for each in (await past_page(request, aggregate, filters, at, limit=SHOWN)).items]
     filters |= within_bounds(by, aggregate, filters)
     here: Any = {"status": None, "now": about.clock(), "cursor": None, "limit": SHOWN}
     found = await about.lists.page(aggregate.prefix, by.workspace_id, filters, **here)
     return [view(each, here["now"]) for each in found.items]
 
 
-async def _happened(request: Req, of: Partner) -> tuple[list[Any] | None, list[Any] | None]:
+async def _happened(request: Req, of: Partner, at: Moment | None) -> tuple[list[Any] | None, list[Any] | None]:
     """What happened lately, and who came to the portal, for whoever may read the trail: noted as being read."""
     if "audit:read" not in (await caller(request)).permissions:
         return None, None
     here: Any = {"ascending": False, "cursor": None, "limit": _HISTORY}
-    lately = await entries(request, TrailFilter(partner_id=of.id), **here)
-    visits = await entries(request, TrailFilter(partner_id=of.id, types=_SESSIONS), **here)
+    until = at.position if at else None
+    lately = await entries(request, TrailFilter(partner_id=of.id, until_position=until), **here)
+    visits = await entries(request, TrailFilter(partner_id=of.id, types=_SESSIONS, until_position=until), **here)
     return lately.data, visits.data

@@ -7,15 +7,18 @@ from litestar import get, post
 from litestar.exceptions import HTTPException
 from litestar.params import FromPath
 
-from keyfold.app.stages import STAGES
+from keyfold.app.stages import STAGES, Stage
 from keyfold.domain.aggregates import INTEGRATION, PARTNER
-from keyfold.domain.partner import Invitation
+from keyfold.domain.moment import Moment
+from keyfold.domain.partner import Invitation, Partner
 from keyfold.domain.refusals import Invalid, Refusal
 from keyfold.store.stages import in_stage
 from keyfold.web import problems
 from keyfold.web.auth import caller, correlation_id, services
-from keyfold.web.console.listing import Column, asked, listing, one_of
+from keyfold.web.console.key_names import names_of
+from keyfold.web.console.listing import Column, Listing, asked, listing, one_of
 from keyfold.web.console.pages import Page, Req, creating, new_once, page
+from keyfold.web.console.past import moment_asked, past_listing
 from keyfold.web.console.session import form
 from keyfold.web.v1.common import seen
 from keyfold.web.v1.partners import InvitationBody
@@ -28,26 +31,51 @@ COLUMNS = (
     Column("partners.invited", "invited"),
     Column("partners.id"),
 )
-_NAME = "(strpos(lower(coalesce(state->>'appName', '')), lower($?)) > 0 OR id = $?)"
+_NAME = "(strpos(lower(name), lower($?)) > 0 OR id = $?)"
 _MOST_CHOICES = 200
 
 
 @get("/partners", opt={"permission": "partners:read"})
 async def partners(request: Req) -> Page:
-    """Newest first, by stage, integration and name."""
-    query, of = asked(request), services(request)
+    """Newest first, by stage, integration and name, now or at a moment."""
+    query, at = asked(request), await moment_asked(request)
     stage = one_of(query, "stage", STAGES)
-    filters = {_NAME: query.get("q"), "integration_id = $?": query.get("integrationId"), **in_stage(stage)}
-    found = await listing(request, PARTNER, lambda state, now: state, COLUMNS, filters, sort="-invited")
+    found = await (_current(request, stage) if at is None else _past(request, stage, at))
     names = await integration_names(request)
+    shown = names if at is None else await names_of(request, {each.integration_id for each in found.rows}, at)
+    used = None if at is None else {each.id: each.status for each in found.rows}
     return page(
         request,
         "console/partners.html",
         listing=found,
-        stages=await of.stages.of(found.rows),
+        stages=used or await services(request).stages.of(found.rows),
         names=names,
+        shown=shown,
         stage=stage or "",
+        at=at,
     )
+
+
+async def _current(request: Req, stage: Stage | None) -> Listing:
+    query = asked(request)
+    filters = {_NAME: query.get("q"), "integration_id = $?": query.get("integrationId"), **in_stage(stage)}
+    return await listing(request, PARTNER, lambda state, now: state, COLUMNS, filters, sort="-invited")
+
+
+async def _past(request: Req, stage: Stage | None, at: Moment) -> Listing:
+    """As far as it is known: how keys were used isn't."""
+    if stage in ("validating", "live"):
+        raise Invalid("How keys were used is not known of the past.", ("?stage", "Leave it out, or `asOf`."))
+    query = asked(request)
+    wanted, filters = query.get("q"), {"integration_id = $?": query.get("integrationId")}
+    return await past_listing(
+        request, PARTNER, COLUMNS, filters, at, status=stage, fits=lambda each: _is_called(each, wanted)
+    )
+
+
+def _is_called(this: Partner, wanted: str | None) -> bool:
+    """The same as the lists' condition."""
+    return wanted is None or wanted.lower() in (this.app_name or "").lower() or this.id == wanted
 
 
 async def integration_names(request: Req) -> dict[str, str]:

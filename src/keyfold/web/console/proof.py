@@ -25,15 +25,19 @@ from keyfold_client.audit.notes import NoteError, Signature, Verifier, parse_not
 Size = Annotated[int, msgspec.Meta(ge=1, le=LAST_POSITION)]
 _TIMED = 72
 """Bytes of a cosignature: a time, and a signature of Ed25519."""
+_CALENDAR = 253_402_300_800
+"""Seconds from the epoch to the year 10000, which no `datetime` has."""
 
 
 class Signer(NamedTuple):
-    """Who has signed a checkpoint: with a key of the log's own, or as somebody else's witness, who says when."""
+    """Who has signed a checkpoint: with a key of the log's own, or as somebody else's witness, who says when. Without
+    a `vkey` nobody here can tell whether it was that witness."""
 
     name: str
     vkey: str | None
     is_log: bool
     at: datetime | None
+    is_good: bool = True
 
 
 class Head(NamedTuple):
@@ -64,10 +68,16 @@ class Stretch(msgspec.Struct, frozen=True, kw_only=True):
 async def proof_page(request: Req) -> Page:
     of = services(request)
     store = TreeStore(of.postgres)
-    signed, keys = await store.shown(), await store.keys()
-    head = None if signed is None else _head(signed, keys)
+    signed, keys, witnesses = await store.shown(), await store.keys(), await store.witness_keys()
+    head = None if signed is None else head_of(signed, keys, witnesses)
     return page(
-        request, "console/proof.html", head=head, keys=keys, last=await of.journal.head(), public=of.settings.public_url
+        request,
+        "console/proof.html",
+        head=head,
+        keys=keys,
+        witnesses=witnesses,
+        last=await of.journal.head(),
+        public=of.settings.public_url,
     )
 
 
@@ -93,21 +103,29 @@ async def record_proof(request: Req, event_id: FromPath[str]) -> Response[bytes]
     return Response(of.proof.to_bytes(), media_type="application/octet-stream", headers=headers)
 
 
-def _head(signed: Signed, keys: list[str]) -> Head:
+def head_of(signed: Signed, keys: list[str], witnesses: list[str]) -> Head:
+    """With each signature judged by the key that it names, of the log's and its witnesses' verifier keys."""
     note = parse_note(signed.cosigned_note.encode())
-    verifiers = {(each.name, each.key_id): each for each in map(Verifier.parse, keys)}
-    signers = [_signer(note.text, each, verifiers) for each in note.signatures]
+    ours = [Verifier.parse(each) for each in keys]
+    known = {(each.name, each.key_id): each for each in (*map(Verifier.parse, witnesses), *ours)}
+    signers = [_signer(note.text, each, known.get((each.name, each.key_id)), ours) for each in note.signatures]
     return Head(Checkpoint.parse(note.text), signed.cosigned_note, [each for each in signers if each], signed.age)
 
 
-def _signer(text: str, of: Signature, keys: dict[tuple[str, bytes], Verifier]) -> Signer | None:
+def _signer(text: str, of: Signature, key: Verifier | None, ours: list[Verifier]) -> Signer | None:
     """Whose signature it is, None for one that pretends to be the log's."""
-    key = keys.get((of.name, of.key_id))
+    is_log = key in ours
+    at = datetime.fromtimestamp(seconds, UTC) if not is_log and (seconds := _seconds(of.blob)) is not None else None
     if key is None:
-        at = datetime.fromtimestamp(int.from_bytes(of.blob[:8]), UTC) if len(of.blob) == _TIMED else None
         return Signer(of.name, None, False, at)
     try:
         key.verify(text, of)
     except NoteError:
-        return None
-    return Signer(of.name, key.vkey, True, None)
+        return None if is_log else Signer(of.name, key.vkey, False, at, is_good=False)
+    return Signer(of.name, key.vkey, is_log, at)
+
+
+def _seconds(cosignature: bytes) -> int | None:
+    """When a witness says that it signed, in seconds since the epoch; None where no calendar has it."""
+    seconds = int.from_bytes(cosignature[:8])
+    return seconds if len(cosignature) == _TIMED and seconds < _CALENDAR else None

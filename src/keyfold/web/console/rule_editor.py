@@ -9,12 +9,12 @@ from litestar.params import FromPath
 from keyfold.domain import integration as domain
 from keyfold.domain.aggregates import INTEGRATION
 from keyfold.domain.integration import Integration, IntegrationChanged, Terms
-from keyfold.domain.refusals import Invalid, Refusal
+from keyfold.domain.refusals import Refusal
 from keyfold.web import problems
 from keyfold.web.auth import caller, correlation_id, services
 from keyfold.web.console.integrations import Granted, grants, topics_of
 from keyfold.web.console.pages import Page, Req, creating, new_once, page, to, written
-from keyfold.web.console.rule_form import Fields, RuleForm, form_of, form_of_fields, terms_of
+from keyfold.web.console.rule_form import RuleForm, form_of, form_of_fields, terms_of, version_of
 from keyfold.web.console.session import form
 from keyfold.web.v1.common import seen
 
@@ -52,12 +52,12 @@ async def change_rule(request: Req, integration_id: FromPath[str]) -> Page:
     state, _ = await seen(request, INTEGRATION, integration_id)
     given = await form(request)
     try:
-        wanted, version = terms_of(given, state), _version(given)
+        wanted, version = terms_of(given, state), version_of(given)
         answer = await services(request).integrations.change(
             await caller(request), integration_id, wanted, version=version
         )
     except (Refusal, HTTPException) as error:
-        return _editor(request, form_of_fields(given), state, version=_version(given), error=error)
+        return _editor(request, form_of_fields(given), state, version=version_of(given), error=error)
     await written(request, answer)
     return to(f"/console/integrations/{integration_id}")
 
@@ -127,10 +127,3 @@ def _editor(
 
 def _problem(request: Request[Any, Any, Any], error: Exception) -> problems.Problem:
     return problems.problem_of(error, correlation_id(request))
-
-
-def _version(given: Fields) -> int:
-    text = given.get("version", [""])[-1]
-    if not (text.isascii() and text.isdecimal() and len(text) < 16):
-        raise Invalid("This form is incomplete. Load the page again.")
-    return int(text)

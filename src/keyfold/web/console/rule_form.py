@@ -9,7 +9,7 @@ from keyfold.domain.integration import Integration, Terms
 from keyfold.domain.permissions import ENVIRONMENTS, Environment
 from keyfold.domain.policy import Offer
 from keyfold.domain.refusals import Invalid
-from keyfold.domain.rule import ACTIONS
+from keyfold.domain.rule import ACTIONS, Options
 from keyfold.web.v1.integrations import IntegrationDocument, OfferDocument
 from keyfold.web.v1.patching import decoded
 
@@ -83,21 +83,50 @@ def terms_of(given: Fields, kept: Integration | None) -> Terms:
         "color": sent.get("color", ""),
         "icon": sent.get("icon") or None,
         "linkLifetimeSeconds": _seconds("link", sent.get("link", "")) or 0,
-        "origins": _lines(sent.get("origins", "")),
+        "origins": lines(sent.get("origins", "")),
         "environments": {each: _offer(each, given, sent, before.get(each)) for each in offered},
     }
     return decoded(IntegrationDocument, document).terms()
 
 
-def _fields(name: Environment, offer: Offer, is_offered: bool) -> EnvironmentForm:
-    policy: Json = msgspec.to_builtins(offer.policy)
-    send, receive = offer.options.send, offer.options.receive
-    rate = offer.policy.rate
-    fields = {
+def rule_fields(options: Options) -> dict[str, str]:
+    """The fields of what narrows events."""
+    send, receive = options.send, options.receive
+    return {
         "send": "\n".join(send.topics),
         "autofill": _json(send.autofill) if send.autofill else "",
         "receive": "\n".join(receive.topics),
         "filters": _json(receive.filters) if receive.filters else "",
+    }
+
+
+def rule_of(name: str, given: Fields, kept: Json) -> Json:
+    """`permitted` and `options`, as fields that begin with the name and a dot say; what there is no field for stays as
+    it is kept. Raises `Invalid`."""
+    here = {
+        field: given.get(f"{name}.{field}", [""])[-1].strip() for field in ("send", "autofill", "receive", "filters")
+    }
+    options = dict(kept)
+    options["send"] = {**options.get("send", {}), "topics": lines(here["send"])}
+    options["receive"] = {**options.get("receive", {}), "topics": lines(here["receive"])}
+    _put(options["send"], "autofill", _parsed(f"{name}.autofill", here["autofill"]))
+    _put(options["receive"], "filters", _parsed(f"{name}.filters", here["filters"]))
+    return {"permitted": [each for each in ACTIONS if each in given.get(f"{name}.permitted", [])], "options": options}
+
+
+def version_of(given: Fields) -> int:
+    """The version that the form was made of. Raises `Invalid`."""
+    text = given.get("version", [""])[-1]
+    if not (text.isascii() and text.isdecimal() and len(text) < 16):
+        raise Invalid("This form is incomplete. Load the page again.")
+    return int(text)
+
+
+def _fields(name: Environment, offer: Offer, is_offered: bool) -> EnvironmentForm:
+    policy: Json = msgspec.to_builtins(offer.policy)
+    rate = offer.policy.rate
+    fields = {
+        **rule_fields(offer.options),
         "nameTemplate": offer.policy.name_template,
         "rate": f"{rate.requests}/{period(rate.seconds)}" if rate else "",
         "overlapSeconds": period(offer.policy.overlap_seconds),
@@ -110,19 +139,14 @@ def _fields(name: Environment, offer: Offer, is_offered: bool) -> EnvironmentFor
 def _offer(name: Environment, given: Fields, sent: dict[str, str], kept: Json | None) -> Json:
     here = {key.removeprefix(f"{name}."): text for key, text in sent.items() if key.startswith(f"{name}.")}
     base = kept or msgspec.to_builtins(OfferDocument())
-    options, policy = dict(base.get("options", {})), dict(base.get("policy", {}))
-    options["send"] = {**options.get("send", {}), "topics": _lines(here.get("send", ""))}
-    options["receive"] = {**options.get("receive", {}), "topics": _lines(here.get("receive", ""))}
-    _put(options["send"], "autofill", _parsed(f"{name}.autofill", here.get("autofill", "")))
-    _put(options["receive"], "filters", _parsed(f"{name}.filters", here.get("filters", "")))
+    policy = dict(base.get("policy", {}))
     for each in PERIODS:
         _put(policy, each, _seconds(f"{name}.{each}", here.get(each, "")))
     for each in NUMBERS:
         _put(policy, each, _number(f"{name}.{each}", here.get(each, "")))
     _put(policy, "nameTemplate", here.get("nameTemplate") or None)
     _put(policy, "rate", _rate(f"{name}.rate", here.get("rate", "")))
-    permitted = [each for each in ACTIONS if each in given.get(f"{name}.permitted", [])]
-    return {"permitted": permitted, "options": options, "policy": policy}
+    return {**rule_of(name, given, base.get("options", {})), "policy": policy}
 
 
 def _put(into: Json, name: str, value: object) -> None:
@@ -169,7 +193,8 @@ def _rate(place: str, text: str) -> Json | None:
     return {"requests": _number(place, requests.strip()), "seconds": _seconds(place, span)}
 
 
-def _lines(text: str) -> list[str]:
+def lines(text: str) -> list[str]:
+    """What stands in a field that takes one thing a line."""
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 

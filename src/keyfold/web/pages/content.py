@@ -1,6 +1,7 @@
 """What all pages share: bytes kept in memory, sent with a validator, and the templates that they are made of."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
@@ -9,6 +10,7 @@ from typing import Any
 
 import jinja2
 import msgspec
+from jinja2.bccache import Bucket
 from litestar import HttpMethod, Request, Response
 
 from keyfold import __version__
@@ -75,6 +77,28 @@ def asset_url(name: str) -> str:
     return f"/static/~{release()}/{name}"
 
 
+class _Compiled(jinja2.FileSystemBytecodeCache):
+    """Compiled templates, in a folder of this user's own, so that only the first process compiles them: a second."""
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        with suppress(OSError):  # a full disk costs time, not the page
+            super().dump_bytecode(bucket)
+
+
+def _compiled() -> _Compiled | None:
+    try:
+        return _Compiled()
+    except (OSError, RuntimeError):  # there is no place for them, or none that is safe from others
+        return None
+
+
+def warm() -> None:
+    """Makes ready what the first visitor would wait for."""
+    release()
+    for name in templates().list_templates():
+        templates().get_template(name)
+
+
 @cache
 def templates() -> jinja2.Environment:
     environment = jinja2.Environment(
@@ -83,6 +107,8 @@ def templates() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        auto_reload=False,
+        bytecode_cache=_compiled(),
     )
     environment.globals |= {"asset": asset_url, "version": __version__, "t": t, "has": has}
     environment.filters |= words.FILTERS

@@ -1,14 +1,25 @@
 """What the server-rendered pages say, in one place for translation: a module for each group of pages."""
 
-from keyfold.web.texts import console, console_audit, console_keys, integrations, partners, portal
+from keyfold.web.texts import (
+    console,
+    console_audit,
+    console_keys,
+    console_proof,
+    integrations,
+    partners,
+    portal,
+    topics,
+)
 
 TEXTS: dict[str, str] = {
     **portal.TEXTS,
     **console.TEXTS,
     **integrations.TEXTS,
     **partners.TEXTS,
+    **topics.TEXTS,
     **console_keys.TEXTS,
     **console_audit.TEXTS,
+    **console_proof.TEXTS,
 }
 """By page, a dot, and the place on it."""
 

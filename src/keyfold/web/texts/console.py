@@ -38,6 +38,12 @@ TEXTS: dict[str, str] = {
     "table.any": "Any",
     "table.filter": "Filter",
     "table.clear": "Clear",
+    # the past
+    "past.was": "This is how it was at {moment}, position {position} of the log. Nothing can be changed there.",
+    "past.now": "Back to now",
+    "past.who": "The list as it was then. Who may see it is decided today.",
+    "past.stage": "How keys were used isn't known of the past, and so neither is who was validating or live.",
+    "past.none.todo": "There was none at that moment. Go back to now, or clear the filters.",
     # the door
     "signin.title": "Sign in to the console",
     "signin.key": "Account key",

@@ -27,7 +27,10 @@ TEXTS: dict[str, str] = {
     "topics.description": "Description",
     "topics.deprecated": "deprecated",
     "topics.none": "The catalogue is empty",
-    "topics.none.todo": "Topics are added over the API, each with its schema and examples.",
+    "topics.none.todo": "Add a topic: what it is called, what it is for, an example, and a schema if events shall be "
+    "held to one.",
+    "topics.none.others": "Nobody has described a topic yet.",
+    "topics.none.past": "No topic was described at that moment.",
     "grants.title": "What a partner gets",
     "grants.none": "Nothing in any environment",
     "grants.none.todo": "Offer at least one environment, or a partner gets no key at all.",

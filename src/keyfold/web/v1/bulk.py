@@ -9,7 +9,8 @@ from litestar import Controller, Request, Response, post
 from litestar.params import JSONBody
 from litestar.response import Stream
 
-from keyfold.app.bulk import MOST, Bulk, BulkAction, BulkSummary, KeyOutcome, Order, demand_permission
+from keyfold.app.access import Caller
+from keyfold.app.bulk import MOST, Bulk, BulkAction, BulkSummary, KeyOutcome, Order, Replaying, demand_permission
 from keyfold.app.rotation import Overlap
 from keyfold.app.views import View
 from keyfold.domain.aggregates import KEY
@@ -129,9 +130,18 @@ class BulkController(Controller):
         return secret(Response(Envelope(BulkView(keys=keys, **summed)), headers=headers))
 
 
-async def selected(request: Req, order: Order, filters: dict[str, object], status: KeyStatus | None) -> Bulk:
-    """The keys that match by now, whatever was written before. Raises `Invalid` when there are too many."""
-    by, of = await caller(request), services(request)
+async def selected(
+    request: Req,
+    order: Order,
+    filters: dict[str, object],
+    status: KeyStatus | None,
+    *,
+    by: Caller | None = None,
+    replay: Replaying | None = None,
+) -> Bulk:
+    """The keys that match by now, whatever was written before; `by` is who asks where that isn't just the request's
+    caller. Raises `Invalid` when there are too many."""
+    by, of = by or await caller(request), services(request)
     within = filters | within_bounds(by, KEY, filters)
     head = await of.journal.head()
     await of.lists.include("current", head)
@@ -140,7 +150,7 @@ async def selected(request: Req, order: Order, filters: dict[str, object], statu
         raise Invalid(
             f"{matched} keys match. One call takes {MOST}.", ("/filter", "Narrow it, and call once for each.")
         )
-    return Bulk(of.office, by, order, keys, position=head)
+    return Bulk(of.office, by, order, keys, position=head, replay=replay)
 
 
 async def _lines(bulk: Bulk) -> AsyncIterator[bytes]:

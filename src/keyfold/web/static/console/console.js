@@ -1,93 +1,101 @@
 // What every page of the console has beyond its HTML: times that stay true, copying, the keyboard.
 // The pages work without it.
+// No module: those run 50 ms later in a new tab. What brings parts into the page says so: `keyfold:brought`.
+(() => {
+  "use strict";
 
-const $ = (selector, inside = document) => inside.querySelector(selector);
-const all = (selector, inside = document) => [...inside.querySelectorAll(selector)];
+  const $ = (selector, inside = document) => inside.querySelector(selector);
+  const all = (selector, inside = document) => [...inside.querySelectorAll(selector)];
 
-// ---- times
+  // ---- times
 
-const relative = new Intl.RelativeTimeFormat("en", { numeric: "always" });
-const UNITS = [["year", 31536000], ["month", 2592000], ["week", 604800], ["day", 86400], ["hour", 3600], ["minute", 60]];
-function said(moment) {
-  const seconds = (moment - Date.now()) / 1000;
-  for (const [unit, size] of UNITS) {
-    if (Math.abs(seconds) >= size) return relative.format(Math.round(seconds / size), unit);
+  const relative = new Intl.RelativeTimeFormat("en", { numeric: "always" });
+  const UNITS = [["year", 31536000], ["month", 2592000], ["week", 604800], ["day", 86400], ["hour", 3600], ["minute", 60]];
+  function said(moment) {
+    const seconds = (moment - Date.now()) / 1000;
+    for (const [unit, size] of UNITS) {
+      if (Math.abs(seconds) >= size) return relative.format(Math.round(seconds / size), unit);
+    }
+    return "now";
   }
-  return "now";
-}
-export function tellTimes(inside = document) {
-  for (const each of all("time[data-relative]", inside)) each.textContent = said(new Date(each.dateTime));
-}
-setInterval(tellTimes, 20000);
-
-// ---- copying
-
-let fading;
-export function say(text) {
-  clearTimeout(fading);
-  $("#said").textContent = text;
-  if (text) fading = setTimeout(() => say(""), 6000);
-}
-async function copy(button) {
-  const words = $("#said").dataset;
-  try {
-    await navigator.clipboard.writeText(button.dataset.copy);
-    say(words.copied);
-  } catch {
-    const shown = button.parentElement.querySelector("code");
-    if (shown) getSelection().selectAllChildren(shown);
-    say(words.selected);
+  function tellTimes(inside = document) {
+    for (const each of all("time[data-relative]", inside)) each.textContent = said(new Date(each.dateTime));
   }
-}
-addEventListener("click", (event) => {
-  const button = event.target.closest?.("[data-copy]");
-  if (button) copy(button);
-});
+  setInterval(tellTimes, 20000);
 
-// ---- what only works with scripts shows only with them
+  // ---- copying
 
-export function awaken(inside = document) {
-  for (const each of all("[data-copy][hidden], #theme[hidden], #keyboard[hidden]", inside)) each.hidden = false;
-}
-awaken();
-document.addEventListener("htmx:load", (event) => awaken(event.detail.elt));
-// addresses say what was asked for, and nothing of what wasn't
-document.addEventListener("htmx:configRequest", (event) => {
-  if (event.detail.verb !== "get") return;
-  for (const [name, value] of [...event.detail.formData]) if (value === "") event.detail.formData.delete(name, value);
-});
+  let fading;
+  function say(text) {
+    clearTimeout(fading);
+    $("#said").textContent = text;
+    if (text) fading = setTimeout(() => say(""), 6000);
+  }
+  async function copy(button) {
+    const words = $("#said").dataset;
+    try {
+      await navigator.clipboard.writeText(button.dataset.copy);
+      say(words.copied);
+    } catch {
+      const shown = button.parentElement.querySelector("code");
+      if (shown) getSelection().selectAllChildren(shown);
+      say(words.selected);
+    }
+  }
+  addEventListener("click", (event) => {
+    const button = event.target.closest?.("[data-copy]");
+    if (button) copy(button);
+  });
 
-// ---- the keyboard
+  // ---- what only works with scripts shows only with them
 
-const rows = () => all("table.list tbody tr");
-const leads = (row) => row?.querySelector("a[href]");
-function move(by) {
-  const there = rows();
-  if (!there.length) return;
-  const now = there.findIndex((row) => row.contains(document.activeElement));
-  const next = there[Math.max(0, Math.min(there.length - 1, now < 0 ? (by > 0 ? 0 : there.length - 1) : now + by))];
-  leads(next)?.focus();
-  next.scrollIntoView({ block: "nearest" });
-}
-const pager = (rel) => $(`.pager a[rel=${rel}]`)?.click();
-const KEYS = {
-  j: () => move(1),
-  k: () => move(-1),
-  n: () => pager("next"),
-  p: () => pager("prev"),
-  "/": () => $("#search")?.focus(),
-  "?": () => $("#help").showModal(),
-};
-addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-  const typing = event.target.closest?.("input, select, textarea, [contenteditable], dialog");
-  const inTable = event.target.closest?.("table.list");
-  const key = inTable ? { ArrowDown: "j", ArrowUp: "k" }[event.key] ?? event.key : event.key;
-  if (typing && !(inTable && key !== event.key)) return;
-  if (!(key in KEYS)) return;
-  event.preventDefault();
-  KEYS[key]();
-});
-$("#keyboard")?.addEventListener("click", KEYS["?"]);
-// back from another page: what was shown once isn't shown again
-addEventListener("pageshow", (event) => event.persisted && location.reload());
+  function awaken(inside = document) {
+    for (const each of all("[data-copy][hidden], #theme[hidden], #keyboard[hidden]", inside)) each.hidden = false;
+  }
+  awaken();
+  document.addEventListener("htmx:load", (event) => awaken(event.detail.elt));
+  document.addEventListener("keyfold:brought", () => {
+    tellTimes();
+    awaken();
+  });
+  // addresses say what was asked for, and nothing of what wasn't
+  document.addEventListener("htmx:configRequest", (event) => {
+    if (event.detail.verb !== "get") return;
+    for (const [name, value] of [...event.detail.formData]) if (value === "") event.detail.formData.delete(name, value);
+  });
+
+  // ---- the keyboard
+
+  const rows = () => all("table.list tbody tr");
+  const leads = (row) => row?.querySelector("a[href]");
+  function move(by) {
+    const there = rows();
+    if (!there.length) return;
+    const now = there.findIndex((row) => row.contains(document.activeElement));
+    const next = there[Math.max(0, Math.min(there.length - 1, now < 0 ? (by > 0 ? 0 : there.length - 1) : now + by))];
+    leads(next)?.focus();
+    next.scrollIntoView({ block: "nearest" });
+  }
+  const pager = (rel) => $(`.pager a[rel=${rel}]`)?.click();
+  const KEYS = {
+    j: () => move(1),
+    k: () => move(-1),
+    n: () => pager("next"),
+    p: () => pager("prev"),
+    "/": () => $("#search")?.focus(),
+    "?": () => $("#help").showModal(),
+  };
+  addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+    const typing = event.target.closest?.("input, select, textarea, [contenteditable], dialog");
+    const inTable = event.target.closest?.("table.list");
+    const key = inTable ? { ArrowDown: "j", ArrowUp: "k" }[event.key] ?? event.key : event.key;
+    if (typing && !(inTable && key !== event.key)) return;
+    if (!(key in KEYS)) return;
+    event.preventDefault();
+    KEYS[key]();
+  });
+  $("#keyboard")?.addEventListener("click", KEYS["?"]);
+  // back from another page: what was shown once isn't shown again
+  addEventListener("pageshow", (event) => event.persisted && location.reload());
+})();

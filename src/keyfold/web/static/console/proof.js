@@ -1,5 +1,6 @@
 // Checks what the server says of its log: that a record leads to the signed root, that the head is signed, and that the
-// log has only grown from the head that this browser saw last. RFC 6962, RFC 9162, c2sp.org/signed-note.
+// log has only grown from the head that this browser saw last. RFC 6962, RFC 9162, c2sp.org/signed-note,
+// c2sp.org/tlog-cosignature.
 
 const $ = (selector) => document.querySelector(selector);
 const bytes = (base64) => Uint8Array.from(atob(base64), (each) => each.charCodeAt(0));
@@ -74,6 +75,82 @@ async function isSigned(note, keys) {
   return false;
 }
 
+// ---- witnesses
+
+const COSIGNATURE = 4;
+const utf8 = (text) => new TextEncoder().encode(text);
+
+/** A witness's verifier key, `<name>+<id>+<base64>`; null for what is none. */
+async function witnessOf(vkey) {
+  const [name, id, ...rest] = vkey.split("+");
+  try {
+    const material = bytes(rest.join("+"));
+    if (!name || material.length !== 33 || material[0] !== COSIGNATURE) return null;
+    const known = (await hash(utf8(`${name}\n`), material)).slice(0, 4);
+    if ([...known].map((one) => one.toString(16).padStart(2, "0")).join("") !== id) return null;
+    return { name, id: known, key: material.slice(1) };
+  } catch {
+    return null;
+  }
+}
+
+/** When the witness says that it saw the note, with whether its key has signed that (null: this browser can't tell). */
+async function cosigned(text, witness, blob) {
+  if (blob.length !== 4 + 8 + 64) return { isGood: false, at: null };
+  const time = new DataView(blob.buffer, blob.byteOffset).getBigUint64(4);
+  const message = utf8(`cosignature/v1\ntime ${time}\n${text}`);
+  let isGood = null;
+  try {
+    const key = await crypto.subtle.importKey("raw", witness.key, { name: "Ed25519" }, false, ["verify"]);
+    isGood = time < 2n ** 63n && (await crypto.subtle.verify({ name: "Ed25519" }, key, blob.slice(12), message));
+  } catch {
+    // no Ed25519 here
+  }
+  const at = new Date(Number(time) * 1000);
+  return { isGood, at: Number.isNaN(at.valueOf()) ? null : at.toISOString().replace("T", " ").replace(".000Z", " UTC") };
+}
+
+/** What there is to say of each witness, of those that have signed a note and of those whose keys are given:
+    `cosigned`, `miscosigned`, `unknown`, `uncosigned`, `unsigned` where this browser can't tell, `unreadable`. */
+export async function judged(text, vkeys, logKeys) {
+  const note = parsed(text);
+  const ours = new Set(logKeys.map((each) => each.split("+").slice(0, 2).join("+")));
+  const named = (each) => `${each.name}+${[...each.blob.slice(0, 4)].map((one) => one.toString(16).padStart(2, "0")).join("")}`;
+  const open = note.signatures.filter((each) => !ours.has(named(each)));
+  const found = [];
+  const seen = new Set();
+  for (const vkey of vkeys) {
+    const witness = await witnessOf(vkey);
+    if (!witness) {
+      found.push({ verdict: "unreadable", name: vkey });
+      continue;
+    }
+    const id = vkey.split("+").slice(0, 2).join("+");
+    if (seen.has(id)) continue;
+    seen.add(id);
+    const theirs = open.filter((each) => named(each) === id);
+    if (!theirs.length) found.push({ verdict: "uncosigned", name: witness.name });
+    for (const each of theirs) {
+      const { isGood, at } = await cosigned(note.text, witness, each.blob);
+      found.push({ verdict: isGood === null ? "unsigned" : isGood ? "cosigned" : "miscosigned", name: witness.name, at });
+    }
+  }
+  for (const each of open) if (!seen.has(named(each))) found.push({ verdict: "unknown", name: each.name });
+  return found;
+}
+
+async function checkWitnesses(place, text, logKeys) {
+  const own = $("#own-witnesses").value.split("\n").map((each) => each.trim()).filter(Boolean);
+  const theirs = [...document.querySelectorAll("#witness-keys code")].map((each) => each.textContent);
+  for (const { verdict, name, at } of await judged(text, [...own, ...theirs], logKeys)) {
+    const line = document.createElement("li");
+    line.dataset.verdict = verdict;
+    line.className = { cosigned: "state active", miscosigned: "state revoked" }[verdict] ?? "";
+    line.textContent = place.dataset[verdict].replace("{name}", () => name).replace("{key}", () => name).replace("{at}", () => at);
+    $("#witness-verdict").append(line);
+  }
+}
+
 function remembered(origin) {
   try {
     const found = JSON.parse(localStorage.getItem(`keyfold-head-${origin}`) ?? "null");
@@ -87,17 +164,20 @@ async function checkHead(place) {
   const words = place.dataset;
   const verdict = $("#head-verdict");
   verdict.replaceChildren();
+  $("#witness-verdict").replaceChildren();
   const say = (isGood, text) => {
     const line = document.createElement("li");
     line.className = isGood === null ? "" : `state ${isGood ? "active" : "revoked"}`;
     line.textContent = text;
     verdict.append(line);
   };
-  const note = parsed(await (await fetch("/log/checkpoint", { cache: "no-store" })).text());
+  const head = await (await fetch("/log/checkpoint", { cache: "no-store" })).text();
+  const note = parsed(head);
   const keys = [...document.querySelectorAll("#log-keys code")].map((each) => each.textContent);
   const signed = await isSigned(note, keys);
   say(signed, signed === null ? words.unsigned : signed ? words.good : words.forged);
   if (signed === false) return;
+  await checkWitnesses(place, head, keys);
   const seen = remembered(note.origin);
   const told = (text) => text.replace("{from}", seen?.size).replace("{to}", note.size).replace("{size}", note.size);
   let isGood = true;

@@ -1,8 +1,6 @@
 // The time slider of a key. Each event has the same room on it, so that none is too close to another to be reached;
 // between two of them time runs evenly. At an event it asks by the position, which is exact, elsewhere by the time.
 
-import { awaken, tellTimes } from "./console.js";
-
 const place = document.querySelector("#slider");
 const range = place.querySelector("input");
 const said = place.querySelector("output");
@@ -65,8 +63,7 @@ async function show(value) {
       part.replaceWith(document.adoptNode(fresh));
     }
     history.replaceState(null, "", address);
-    tellTimes();
-    awaken();
+    document.dispatchEvent(new Event("keyfold:brought"));
   } catch (error) {
     if (error.name !== "AbortError") location.assign(address);
   } finally {

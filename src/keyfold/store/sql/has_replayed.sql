@@ -1,0 +1,1 @@
+SELECT EXISTS (SELECT FROM keyfold.replays WHERE id = ANY ($1::bytea[]))
