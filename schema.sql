@@ -531,6 +531,7 @@ CREATE TABLE projections.partners (
     workspace_id   text NOT NULL,
     integration_id text NOT NULL,
     status         text NOT NULL,
+    name           text NOT NULL,
     version        integer NOT NULL,
     state          json NOT NULL
 );
@@ -550,25 +551,27 @@ CREATE INDEX links_workspace ON projections.links (workspace_id, id);
 CREATE INDEX links_partner ON projections.links (partner_id, id);
 
 CREATE TABLE projections.keys (
-    id             text PRIMARY KEY,
-    workspace_id   text NOT NULL,
-    integration_id text,
-    partner_id     text,
-    kind           text NOT NULL,
-    environment    text,
-    parent_id      text,
-    status         text NOT NULL,
-    role           text,
-    tags           text NOT NULL, -- each between line feeds, which no tag has
-    not_before     timestamptz,
-    expires_at     timestamptz,
-    retires_at     timestamptz,
-    rotated        boolean NOT NULL,
-    issued_at      timestamptz NOT NULL,
-    idle_seconds   integer,
-    due_at         timestamptz, -- when the schedule has something to write down next
-    version        integer NOT NULL,
-    state          json NOT NULL
+    id              text PRIMARY KEY,
+    workspace_id    text NOT NULL,
+    integration_id  text,
+    partner_id      text,
+    kind            text NOT NULL,
+    environment     text,
+    parent_id       text,
+    status          text NOT NULL,
+    name            text NOT NULL,
+    role            text,
+    tags            text NOT NULL, -- each between line feeds, which no tag has
+    not_before      timestamptz,
+    expires_at      timestamptz,
+    retires_at      timestamptz,
+    rotated         boolean NOT NULL,
+    issued_at       timestamptz NOT NULL,
+    idle_seconds    integer,
+    rotation_due_at timestamptz,
+    due_at          timestamptz, -- when the schedule has something to write down next
+    version         integer NOT NULL,
+    state           json NOT NULL
 );
 CREATE INDEX keys_workspace ON projections.keys (workspace_id, id);
 CREATE INDEX keys_partner ON projections.keys (partner_id, id);

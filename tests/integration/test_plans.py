@@ -35,14 +35,14 @@ SET ROLE keyfold_worker;
 INSERT INTO projections.integrations
     SELECT 'int_' || n, 'ws_' || n % 50, 'active', 1, '{}' FROM generate_series(1, 8000) n;
 INSERT INTO projections.partners
-    SELECT 'prt_' || n, 'ws_' || n % 50, 'int_' || n % 100, 'invited', 1, '{}' FROM generate_series(1, 8000) n;
+    SELECT 'prt_' || n, 'ws_' || n % 50, 'int_' || n % 100, 'invited', 'app', 1, '{}' FROM generate_series(1, 8000) n;
 INSERT INTO projections.links
     SELECT 'lnk_' || n, 'ws_' || n % 50, 'int_' || n % 100, 'prt_' || n / 2, 'open', 1, '{}'
     FROM generate_series(1, 8000) n;
 INSERT INTO projections.keys
-    SELECT 'key_' || n, 'ws_' || n % 50, 'int_' || n % 100, 'prt_' || n / 3, 'service', 'dev', NULL, 'active', NULL, '',
-           NULL, now() + n * interval '1 hour', NULL, false, now() - n * interval '1 hour',
-           CASE WHEN n % 9 = 0 THEN 86400 END, now() + (n - 100) * interval '1 hour', 1, '{}'
+    SELECT 'key_' || n, 'ws_' || n % 50, 'int_' || n % 100, 'prt_' || n / 3, 'service', 'dev', NULL, 'active', 'key',
+           NULL, '', NULL, now() + n * interval '1 hour', NULL, false, now() - n * interval '1 hour',
+           CASE WHEN n % 9 = 0 THEN 86400 END, NULL, now() + (n - 100) * interval '1 hour', 1, '{}'
     FROM generate_series(1, 9000) n;
 INSERT INTO projections.roles SELECT 'rol_' || n, 'ws_' || n % 50, 'active', 1, '{}' FROM generate_series(1, 8000) n;
 INSERT INTO projections.topics
@@ -104,6 +104,7 @@ API = [
     ("read_after", 2, "log_pkey"),
     ("digests", 1, "key_secrets_pkey"),
     ("replay", 1, "replays_pkey"),
+    ("has_replayed", 1, "replays_pkey"),
     ("head", 0, "log_pkey"),
     ("moved_after", 2, "log_pkey"),
     ("usage_of", 1, "key_usage_pkey"),

@@ -39,16 +39,17 @@ class Search:
     async def page(self, candidates: Candidates, cursor: str | None, limit: int) -> Permitted:
         """A full page, unless none are left; after `MOST` candidates it may be shorter, and goes on at its cursor."""
         found: list[Key] = []
-        for _ in range(0, MOST, BATCH):
-            batch = await candidates(cursor, BATCH)
+        looked_at, size = 0, min(BATCH, 2 * limit)  # mostly most of them may
+        while looked_at < MOST:
+            batch = await candidates(cursor, size)
             for key in batch:
                 if await self._may(key):
                     if len(found) == limit:
                         return Permitted(found, found[-1].id)
                     found.append(key)
-            if len(batch) < BATCH:
+            if len(batch) < size:
                 return Permitted(found, None)
-            cursor = batch[-1].id
+            cursor, looked_at, size = batch[-1].id, looked_at + size, BATCH
         return Permitted(found, cursor)
 
     async def _may(self, key: Key) -> bool:

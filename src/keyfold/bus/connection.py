@@ -13,6 +13,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext
 
+from keyfold.app.trouble import Trouble
 from keyfold.bus.trust import Login
 
 log = structlog.get_logger()
@@ -50,6 +51,7 @@ class Bus:
         self._keeper: asyncio.Task[None] | None = None
         self.generation = 0
         """Grows with each connection and reconnection: what was built on an earlier one is gone."""
+        self.trouble = Trouble()
 
     async def start(self) -> None:
         self._keeper = asyncio.create_task(self._keep_connected(), name="nats")
@@ -113,7 +115,7 @@ class Bus:
             try:
                 await self._connect(client, closed)
                 self._client = client
-                self.generation += 1
+                self._begin()
                 for handling in tuple(self._handlings):  # whoever comes meanwhile subscribes by himself
                     await self._subscribe(client, handling)
                 await closed.wait()
@@ -123,6 +125,10 @@ class Bus:
                 with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
                     await client.close()
             await asyncio.sleep(0.2)
+
+    def _begin(self) -> None:
+        self.generation += 1
+        self.trouble.over()
 
     async def _subscribe(self, client: Client, handling: Handling) -> None:
         self._subscriptions[handling] = await client.subscribe(
@@ -134,7 +140,7 @@ class Bus:
             closed.set()
 
         async def on_reconnected() -> None:
-            self.generation += 1
+            self._begin()
             log.info("nats.reconnected")
 
         async def on_disconnected() -> None:

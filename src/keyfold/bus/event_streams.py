@@ -83,6 +83,7 @@ class EventStreams:
                 await self._be_there(stream)
                 return await self._publish(subject, payload, headers)
         except OUTAGE as outage:
+            self._bus.trouble.failed(outage)
             raise _unavailable() from outage
 
     async def _publish(self, subject: str, payload: bytes, headers: dict[str, str]) -> Stored:
@@ -90,6 +91,7 @@ class EventStreams:
         if len(payload) + HEADERS > self._bus.client.max_payload:
             raise EventTooLarge.beyond(self._bus.client.max_payload - HEADERS)
         ack = await self._context().publish(subject, payload, headers=headers)
+        self._bus.trouble.over()
         return Stored(ack.seq, bool(ack.duplicate))
 
     async def _be_there(self, stream: str) -> None:

@@ -34,13 +34,16 @@ def worker() -> None:
 
 async def _serve_api(settings: Settings) -> None:
     from keyfold.web.app import create_app  # noqa: PLC0415  # heavy, and of no use to the other commands
+    from keyfold.web.pages.content import warm  # noqa: PLC0415
     from keyfold.web.services import Services  # noqa: PLC0415
 
     services = Services(settings)
     await services.open()
+    warming = asyncio.create_task(asyncio.to_thread(warm))
     try:
         await _until_stopped(settings, create_app(services), services.run())
     finally:
+        await warming
         await services.close()
 
 

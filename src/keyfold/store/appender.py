@@ -10,7 +10,7 @@ import asyncpg
 from keyfold.app.ports import AlreadyAnsweredError, StreamMovedError, Write
 from keyfold.domain.refusals import Unavailable
 from keyfold.metrics import APPEND_BATCH, APPENDED
-from keyfold.store.postgres import OUTAGE, PATIENCE, Postgres
+from keyfold.store.postgres import NO_ROOM, OUTAGE, PATIENCE, Postgres
 from keyfold.store.queries import query
 
 BATCH = 512
@@ -72,12 +72,15 @@ class Appender:
         try:
             statement = await self._prepared()
             result = await statement.fetchrow(*arguments([write for write, _ in batch]), timeout=PATIENCE)
-        except OUTAGE:
+        except OUTAGE as outage:
+            if isinstance(outage, NO_ROOM):
+                self._postgres.trouble.failed(outage)
             self._disconnect()
             _fail(batch, _unknown_outcome)
         except asyncpg.PostgresError as error:
             await self._append_each(batch, error)
         else:
+            self._postgres.trouble.over()
             self._answer(batch, result)
 
     async def _append_each(self, batch: list[Waiting], error: Exception) -> None:

@@ -13,7 +13,7 @@ LONGEST_DAYS = 3660
 
 _LASTS = f"status IN ('active', 'suspended') AND {LIVE}".replace("$now", "$?")
 _USABLE = f"kind = 'service' AND {BEGUN}".replace("$now", "$?")
-_DUE = "NOT rotated AND (state->'upkeep'->>'rotationDueAt')::timestamptz <= $?"
+_DUE = "NOT rotated AND rotation_due_at <= $?"
 _USED_SINCE = "SELECT FROM keyfold.key_usage WHERE key_id = keys.id AND outcome = 'valid' AND last_at > $?"
 _IDLE = f"issued_at <= $? AND NOT EXISTS ({_USED_SINCE})"
 _OVER_WIDE = (
@@ -62,7 +62,7 @@ class KeyFilter(msgspec.Struct, frozen=True, kw_only=True):
             "parent_id = $?": self.parent_id,
             "strpos(tags, $?::text) > 0": self.tag and f"\n{self.tag}\n",
             "role = $?": self.role,
-            "strpos(lower(state->'document'->>'name'), lower($?::text)) > 0": self.q,
+            "strpos(lower(name), lower($?::text)) > 0": self.q,
             "issued_at < $?": self.issued_before,
             **timed,
             _LASTS: now if any(timed.values()) else None,

@@ -43,14 +43,14 @@ ORDERS: Mapping[str, Mapping[str, str]] = {
     "integrations": {"created": _NEWEST, "name": "lower(state->'terms'->>'name')"},
     "partners": {
         "invited": _NEWEST,
-        "name": "lower(coalesce(state->>'appName', ''))",
+        "name": "lower(name)",
         "integration": "integration_id",
         "status": "status",
     },
     "links": {"issued": _NEWEST},
     "keys": {
         "issued": _NEWEST,
-        "name": "lower(state->'document'->>'name')",
+        "name": "lower(name)",
         "environment": "coalesce(environment, '')",
         "expires": "coalesce(expires_at, 'infinity')",
     },
@@ -174,7 +174,7 @@ class Lists:
         """The keys that match, newest first, up to `most` of them; and how many do."""
         conditions = _conditions("keys", workspace_id, filters, status, now)
         rows = await self._postgres.fetch(
-            "SELECT id, state->'document'->>'name', partner_id, parent_id, role, rotated, "  # noqa: S608
+            "SELECT id, name, partner_id, parent_id, role, rotated, "  # noqa: S608
             f"count(*) OVER () AS matched FROM projections.keys WHERE {conditions} ORDER BY id DESC LIMIT {most}",
             *conditions.arguments,
         )

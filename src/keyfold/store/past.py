@@ -19,12 +19,6 @@ DISORDER = timedelta(seconds=10)
 """How far behind a record the time of a later one can be: more than the clocks of two processes ever differ."""
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
-_COLUMNS = {
-    "(state->>'expiresAt')::timestamptz": "expires_at",
-    "(state->'upkeep'->>'rotationDueAt')::timestamptz": "rotation_due_at",
-    "state->'document'->>'name'": "name",
-}
-"""What conditions on `current` look for in a state, as `history` has it."""
 _AT = """
 SELECT t.id, t.workspace_id, t.integration_id, t.partner_id, t.kind, t.environment, t.issued_at, t.rotation_due_at,
        v.version, v.status, v.parent_id, v.role, v.tags, v.name, v.not_before, v.expires_at, v.retires_at, v.rotated
@@ -173,6 +167,5 @@ def _folded(events: list[Event], until: int) -> Any:
 
 
 def _as_columns(conditions: str) -> str:
-    for expression, column in _COLUMNS.items():
-        conditions = conditions.replace(expression, column)
-    return conditions
+    """What conditions on `current` look for in a link's state, as `history` has it."""
+    return conditions.replace("(state->>'expiresAt')::timestamptz", "expires_at")

@@ -1,13 +1,13 @@
 """Connections to Postgres, and the one place where its failures become `Unavailable`."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
 
+from keyfold.app.trouble import Trouble
 from keyfold.domain.refusals import Unavailable
 
 PATIENCE = 1.5
@@ -35,9 +35,6 @@ OUTAGE = (
     asyncpg.InvalidAuthorizationSpecificationError,
 )
 """What a stopped, starting, failing, overloaded or not yet prepared Postgres makes asyncpg raise."""
-
-LATELY = 30.0
-"""Seconds for which health tells of a write that failed: for ever it couldn't, where nobody writes while it does."""
 
 
 def unavailable() -> Unavailable:
@@ -88,20 +85,7 @@ class Postgres:
         }
         self._pool: asyncpg.Pool | None = None
         self._lines: list[Line] = []
-        self._failed: tuple[float, str] = float("-inf"), ""
-
-    @property
-    def trouble(self) -> str:
-        """Why there was no room for a write lately, where none has succeeded since."""
-        moment, why = self._failed
-        return why if time.monotonic() - moment < LATELY else ""
-
-    def wrote(self, error: Exception | None = None) -> None:
-        """Notes that a write has succeeded, or how it failed."""
-        if error is None:
-            self._failed = float("-inf"), ""
-        elif isinstance(error, NO_ROOM):
-            self._failed = time.monotonic(), type(error).__name__
+        self.trouble = Trouble()
 
     async def open(self) -> None:
         self._pool = await asyncpg.create_pool(

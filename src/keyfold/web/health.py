@@ -11,6 +11,7 @@ from prometheus_client import generate_latest
 
 from keyfold.app.ports import DataKey
 from keyfold.app.sealing import SealBrokenError, Sealing
+from keyfold.app.trouble import Trouble
 from keyfold.bus.connection import Bus
 from keyfold.domain.refusals import Unavailable
 from keyfold.store.postgres import Postgres
@@ -34,11 +35,12 @@ class Readiness(msgspec.Struct, frozen=True):
 
 async def api_readiness(postgres: Postgres, bus: Bus, sealing: Sealing) -> Readiness:
     """Postgres, NATS, the peppers, every loop of whichever worker, and how far the projections are."""
-    checks = {"nats": Check(True) if bus.is_connected else Check(False, "not connected")}
+    checks = {"nats": _keeps(bus.trouble) if bus.is_connected else Check(False, "not connected")}
     try:
         loops = await postgres.fetch(query("loops"))
         lags = await postgres.fetch(query("lags"))
-        checks |= {"postgres": Check(True), "peppers": _peppers(await postgres.fetchrow(query("a_data_key")), sealing)}
+        checks["postgres"] = _keeps(postgres.trouble)
+        checks["peppers"] = _peppers(await postgres.fetchrow(query("a_data_key")), sealing)
     except Unavailable:
         return Readiness(False, {**checks, "postgres": Check(False, "can't be reached")})
     if not loops:
@@ -49,6 +51,11 @@ async def api_readiness(postgres: Postgres, bus: Bus, sealing: Sealing) -> Readi
         ok, behind = row["lag"] <= MAX_LAG, f"{row['lag']} behind" if row["lag"] else ""
         checks[f"projection {row['projection']}"] = Check(ok, behind)
     return Readiness(all(check.ok for check in checks.values()), checks)
+
+
+def _keeps(trouble: Trouble) -> Check:
+    """A server whose disk is full can still be asked."""
+    return Check(False, f"can't be written to: {trouble.why}") if trouble.why else Check(True)
 
 
 def _peppers(wrapped: asyncpg.Record | None, sealing: Sealing) -> Check:

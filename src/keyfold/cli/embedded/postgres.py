@@ -109,6 +109,20 @@ class Postgres:
         """SIGKILL to the postmaster; its workers notice and go."""
         self.child.kill()
 
+    def is_stuck(self) -> bool:
+        """Whether it lives and never serves again: the postmaster of Postgres 18 outlives, without a word, a recovery
+        that has failed after a crash (of a full disk, say)."""
+        import psutil  # noqa: PLC0415 - rarely needed
+
+        if self.process is None:
+            return False
+        try:
+            titles = [" ".join(each.cmdline()) for each in psutil.Process(self.process.pid).children()]
+        except psutil.Error:
+            return False
+        serves = any("walwriter" in title or "startup" in title for title in titles)
+        return not serves and any("checkpointer" in title for title in titles)
+
     async def _make(self, binaries: Path, account: Account | None) -> None:
         unfinished = self.folder / "cluster.new"  # renamed when whole: an interrupted initdb leaves nothing half done
         shutil.rmtree(unfinished, ignore_errors=True)

@@ -10,26 +10,46 @@ from keyfold.cli.embedded.child import Child, tail, until
 
 QUICK = 10.0
 """Seconds; who dies sooner has not lived."""
+LOOK = 2.0
+"""Seconds between two looks at whether it is stuck."""
 GIVE_UP_AFTER = 5
 """Quick deaths in a row."""
 
 
 class Supervisor:
-    """Watches one child. `start` starts it again, and may fail with `EmbeddedError`, which counts as a death."""
+    """Watches one child. `start` starts it again; its `EmbeddedError` counts as a death. `is_stuck`
+    says of one that lives that it never does anything any more."""
 
-    def __init__(self, child: Child, start: Callable[[], Awaitable[None]], *, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        child: Child,
+        start: Callable[[], Awaitable[None]],
+        *,
+        say: Callable[[str], None],
+        is_stuck: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._child = child
         self._start = start
         self._say = say
+        self._is_stuck = is_stuck
         self._deaths = 0
 
     async def run(self) -> None:
         """Never returns. Raises `EmbeddedError` with the end of the log when there is no point in going on."""
         while True:
             born = time.monotonic()
-            await until(lambda: not self._child.alive, float("inf"), every=0.05)
+            await self._end()
             self._deaths = self._deaths + 1 if time.monotonic() - born < QUICK else 1
             await self._revive()
+
+    async def _end(self) -> None:
+        """Returns when the child has ended, if need be by us: what is stuck twice in a row will be for ever."""
+        was_stuck = False
+        while not await until(lambda: not self._child.alive, LOOK, every=0.05):
+            is_stuck = await asyncio.to_thread(self._is_stuck)
+            if is_stuck and was_stuck:
+                self._child.kill()
+            was_stuck = is_stuck
 
     async def _revive(self) -> None:
         while True:

@@ -75,15 +75,16 @@ class LocalSystem:
 
     async def supervise(self) -> None:
         """Restarts whatever dies; ends only by an `EmbeddedError`."""
+        postgres, say = self.postgres, self._say
         parts = [
-            (self.postgres.child, self.postgres.start),
-            (self.nats.child, self.nats.start),
-            (self.api, self._start_api),
-            (self.worker, self._start_worker),
+            Supervisor(postgres.child, postgres.start, say=say, is_stuck=postgres.is_stuck),
+            Supervisor(self.nats.child, self.nats.start, say=say),
+            Supervisor(self.api, self._start_api, say=say),
+            Supervisor(self.worker, self._start_worker, say=say),
         ]
         async with asyncio.TaskGroup() as group:
-            for child, start in parts:
-                group.create_task(Supervisor(child, start, say=self._say).run())
+            for each in parts:
+                group.create_task(each.run())
 
     async def stop(self) -> None:
         """Clients before servers: the API and the worker finish what they do, then NATS, then Postgres."""

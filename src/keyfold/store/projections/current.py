@@ -37,7 +37,9 @@ def _fixed(*names: str) -> tuple[Column, ...]:
 
 
 _STATUS = Column("status", attrgetter("status"), changes=True)
+_APP_NAME = Column("name", lambda partner: partner.app_name or "", changes=True)
 _KEY_COLUMNS = (
+    Column("name", attrgetter("document.name"), changes=True),
     Column("parent_id", attrgetter("parent_id"), changes=True),
     Column("role", attrgetter("document.role"), changes=True),
     Column("tags", lambda key: "\n".join(("", *key.document.tags, "")), changes=True),
@@ -47,13 +49,14 @@ _KEY_COLUMNS = (
     Column("rotated", lambda key: key.succession is not None, "boolean", changes=True),
     Column("issued_at", attrgetter("issued_at"), "timestamptz"),
     Column("idle_seconds", attrgetter("upkeep.idle_seconds"), "integer"),
+    Column("rotation_due_at", attrgetter("upkeep.rotation_due_at"), "timestamptz"),
     Column("due_at", due_at, "timestamptz", changes=True),
 )
 TABLES = {
     each.aggregate.prefix: each
     for each in (
         Table("integrations", INTEGRATION, (*_fixed("workspace_id"), _STATUS)),
-        Table("partners", PARTNER, (*_fixed("workspace_id", "integration_id"), _STATUS)),
+        Table("partners", PARTNER, (*_fixed("workspace_id", "integration_id"), _STATUS, _APP_NAME)),
         Table("links", LINK, (*_fixed("workspace_id", "integration_id", "partner_id"), _STATUS)),
         Table(
             "keys",
