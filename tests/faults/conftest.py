@@ -5,19 +5,25 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Database, make_settings, settings_of_worker
+from conftest import Database
 from keyfold.cli.embedded import Nats
 from keyfold.cli.embedded import Postgres as Server
 from keyfold.settings import Settings
-from keyfold.store.migrate import migrate
 
-from .system import System, running_system
+from .system import System, running_system, system_on
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--rounds", type=int, default=None, help="how often each is done, in tests that can do it more often"
     )
+    parser.addoption("--seed", type=int, default=None, help="of the first round of a random history")
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """The same unless asked for another, so that a failure is the code's doing."""
+    return int(request.config.getoption("seed", default=None) or 1)
 
 
 @pytest.fixture
@@ -38,14 +44,5 @@ async def system(
 @pytest.fixture
 async def mortal_system(nats_server: Nats, tmp_path: Path) -> AsyncIterator[System]:
     """The same on a Postgres of its own, to stop and kill: a durable one, which keeps what it has committed."""
-    server = Server(tmp_path / "postgres")
-    await server.start()
-    try:
-        database = Database(server, "postgres")
-        await migrate(database.admin_url, {})
-        settings = make_settings(database, nats_server)
-        of_worker = settings_of_worker(settings, nats_server)
-        async with running_system(settings, of_worker, nats_server, database, tmp_path) as this:
-            yield this
-    finally:
-        await server.stop()
+    async with system_on(Server(tmp_path / "postgres"), nats_server, tmp_path) as this:
+        yield this

@@ -58,11 +58,11 @@ class Proxy:
 
 
 @asynccontextmanager
-async def proxying(port: int) -> AsyncIterator[Proxy]:
-    """A proxy to a port of this machine."""
+async def proxying(port: int, *, host: str = "127.0.0.1") -> AsyncIterator[Proxy]:
+    """A proxy to a port of this machine, listening at this address of it."""
     proxy = Proxy(port)
-    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
-    proxy.url = f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server = await asyncio.start_server(proxy.serve, host, 0)
+    proxy.url = f"nats://{host}:{server.sockets[0].getsockname()[1]}"
     try:
         yield proxy
     finally:

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import httpx
 import msgspec
 
-from conftest import Database
+from conftest import Database, make_settings, settings_of_worker
 from conftest import environment as environment_of
 from integration.support import (
     CAUSE,
@@ -23,9 +23,11 @@ from integration.support import (
 )
 from keyfold.app.workspaces import FoundedView
 from keyfold.cli.embedded import Nats
+from keyfold.cli.embedded import Postgres as Server
 from keyfold.cli.embedded.nats import free_port
 from keyfold.domain.integration import Terms
 from keyfold.settings import Settings
+from keyfold.store.migrate import migrate
 from keyfold.web.services import Services
 
 
@@ -35,12 +37,13 @@ def environment(settings: Settings, port: int) -> dict[str, str]:
 
 
 class Process:
-    """`python -m keyfold WHAT`, on a port that stays the same."""
+    """`python -m keyfold WHAT`, on a port that stays the same; `within` is a command that runs others."""
 
-    def __init__(self, what: str, settings: Settings, folder: Path) -> None:
+    def __init__(self, what: str, settings: Settings, folder: Path, *, within: Sequence[str] = ()) -> None:
         self.what = what
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{settings.host}:{self.port}"
+        self._within = within
         self.log = folder / f"{what}-{self.port}.log"
         self._settings = settings
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("KEYFOLD_")}
@@ -55,7 +58,7 @@ class Process:
     def start(self) -> None:
         self._output = self._output or self.log.open("ab")
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "keyfold", self.what],
+            [*self._within, sys.executable, "-W", "error", "-m", "keyfold", self.what],
             env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=self._output,
@@ -167,6 +170,21 @@ async def running_system(
     finally:
         for each in (api, worker):
             each.close()
+
+
+@asynccontextmanager
+async def system_on(server: Server, nats: Nats, folder: Path) -> AsyncIterator[System]:
+    """On a Postgres of its own, which is started here; it signs every second."""
+    await server.start()
+    try:
+        database = Database(server, "postgres")
+        await migrate(database.admin_url, {})
+        settings = make_settings(database, nats)
+        of_worker = msgspec.structs.replace(settings_of_worker(settings, nats), checkpoint_seconds=1)
+        async with running_system(settings, of_worker, nats, database, folder) as this:
+            yield this
+    finally:
+        await server.stop()
 
 
 @asynccontextmanager

@@ -152,7 +152,7 @@ async def test_under_load_a_postgres_that_crashes_loses_nothing_that_was_answere
 
 @pytest.mark.long
 async def test_what_a_crash_took_of_the_lists_comes_back_though_nothing_follows_it(mortal_system: System) -> None:
-    """One backend is killed, so Postgres begins anew, within milliseconds: what projections had committed is gone, which
+    """One backend is killed, so Postgres begins anew within milliseconds. What projections had committed is gone, which
     doesn't wait for the disk, and no further event says so."""
     system, url, taken = mortal_system, mortal_system.database.admin_url, 0
     await value(url, "ALTER SYSTEM SET wal_writer_delay = '10s'")  # it would bring it to the disk meanwhile

@@ -1,0 +1,79 @@
+"""Everything at once: clients of every kind, and faults as the dice have it. Then the history is checked against what
+there is. A round that went wrong is repeated with its seed: `pytest tests/faults/test_histories.py --seed 7`."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from conftest import Database
+from keyfold.cli.embedded import Nats
+from keyfold.settings import Settings
+
+from .apps import Taker
+from .breaking import Breaking, a_while, of_link, of_postgres, of_processes
+from .proxy import proxying
+from .rounds import consumers, recorded
+from .system import Process, System, another_api, running_system
+
+# nats-py leaves the socket of a server that died to the garbage collector
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture
+async def signing(
+    settings: Settings, worker_settings: Settings, nats_server: Nats, database: Database, tmp_path: Path
+) -> AsyncIterator[System]:
+    """A system that signs every second."""
+    of_worker = msgspec.structs.replace(worker_settings, checkpoint_seconds=1)
+    async with running_system(settings, of_worker, nats_server, database, tmp_path) as this:
+        yield this
+
+
+async def assert_right(
+    system: System, apis: list[Process], breaking: Mapping[str, Breaking], takers: list[Taker], seed: int, folder: Path
+) -> str:
+    """Of a round with this seed. Says what happened in it."""
+    dice = random.Random(seed)
+    async with recorded(system, apis, str(seed), takers, folder) as this:
+        for _ in range(2 * len(apis)):
+            await a_while(dice)
+            what = dice.choice([*breaking])
+            async with this.amid(what), breaking[what]():
+                await a_while(dice)
+    return str(this)
+
+
+async def test_a_short_history_amid_faults_goes_with_the_log_the_streams_and_the_tree(
+    signing: System, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    breaking = of_processes(signing)
+    async with consumers(signing) as takers:
+        said = await assert_right(signing, [signing.api], breaking, takers, 1, tmp_path)
+    record_property("measured", said)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(0)
+async def test_whatever_breaks_in_whichever_order_the_history_goes_with_what_there_is(
+    mortal_system: System,
+    rounds: int,
+    seed: int,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
+) -> None:
+    """Two APIs, one of them behind a network that breaks, and a Postgres that does."""
+    system = mortal_system
+    async with (
+        proxying(system.nats.port) as proxy,
+        another_api(system, nats_url=proxy.url) as other,
+        consumers(system, native=True) as takers,
+    ):
+        breaking = of_processes(system, other) | of_postgres(system) | of_link(proxy)
+        for number in range(seed, seed + max(1, rounds // 2)):
+            async with asyncio.timeout(120):
+                said = await assert_right(system, [system.api, other], breaking, takers, number, tmp_path)
+            record_property("measured", said)
