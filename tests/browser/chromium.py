@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 PATH = Path("/usr/bin/chromium")
-PATIENCE = 15.0
+PATIENCE = 30.0
 """Seconds that anything may take on a busy machine."""
 
 # Chromium expects the pipe on the descriptors 3 and 4

@@ -30,14 +30,15 @@ function show(page) {
   ($("#came") ?? $("#main")).focus();
 }
 
+/** The page that says what came of it; none when the browser is on its way to another one. */
 async function send(form, button) {
   const body = new URLSearchParams(new FormData(form, button));
   const answer = await fetch(form.action, { method: "POST", body, headers: { Accept: "application/x-ndjson" } });
-  if (answer.redirected) return location.assign(answer.url);
-  if (!answer.headers.get("content-type")?.startsWith("application/x-ndjson")) return show(await answer.text());
+  if (answer.redirected) return void location.assign(answer.url);
+  if (!answer.headers.get("content-type")?.startsWith("application/x-ndjson")) return answer.text();
   for await (const line of lines(answer.body)) {
     const said = JSON.parse(line);
-    if (said.page) return show(said.page);
+    if (said.page) return said.page;
     tell(said);
   }
   throw new TypeError("the answer has no end");
@@ -61,8 +62,9 @@ addEventListener("submit", async (event) => {
   $("#progress").removeAttribute("value");
   $("#how-far").textContent = "";
   $("#under-way").scrollIntoView({ block: "nearest" });
+  let page;
   try {
-    await send(event.target, event.submitter);
+    page = await send(event.target, event.submitter);
   } catch {
     const said = document.createElement("p");
     said.className = "warning bad";
@@ -71,5 +73,6 @@ addEventListener("submit", async (event) => {
   } finally {
     occupy(false);
   }
+  if (page) show(page); // now that its buttons can be pressed
 });
 addEventListener("beforeunload", (event) => busy && event.preventDefault());
