@@ -25,7 +25,7 @@ def new_id(prefix: str, now: datetime, entropy: bytes) -> str:
         | (random >> 62 & 0xFFF) << 64
         | random & 0x3FFF_FFFF_FFFF_FFFF
     )
-    return id_of(prefix, value.to_bytes(16))
+    return _id(prefix, value)
 
 
 def time_of(this: str) -> datetime:
@@ -43,7 +43,10 @@ def uuid_of(this: str) -> bytes:
 
 def id_of(prefix: str, uuid: bytes) -> str:
     """The TypeID that names these 16 bytes."""
-    value = int.from_bytes(uuid)
+    return _id(prefix, int.from_bytes(uuid))
+
+
+def _id(prefix: str, value: int) -> str:
     return f"{prefix}_{''.join([_PAIRS[value >> shift & 1023] for shift in _SHIFTS])}"
 
 

@@ -33,6 +33,8 @@ PAGES = (
     "audit",
     "erasure",
     "operations",
+    "scale",
+    "benchmark",
     "architecture",
 )
 """In the order of the navigation."""
