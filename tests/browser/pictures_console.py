@@ -84,12 +84,17 @@ async def tour(system: System, browser: Browser, folder: Path) -> None:
     await look(page, folder, "signin")
     await signed_in(page, system)
     at = f"/console/integrations/{system.integration_id}"
+    async with workspace(system) as client:
+        found = await client.get(f"/api/v1/integrations/{system.integration_id}/topics", params={"limit": 1})
+    topic = f"/console/topics/{found.json()['data'][0]['id']}"
     for name, path in (
         ("overview", "/console"),
         ("integrations", "/console/integrations"),
         ("integration", at),
         ("rule", f"{at}/rule"),
         ("invite", f"{at}/invite"),
+        ("topic", topic),
+        ("schema", f"{topic}/schema"),
         ("partners", "/console/partners"),
         ("partner", live),
         ("health", "/console/health"),

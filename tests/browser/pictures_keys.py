@@ -51,6 +51,7 @@ async def tour_of_keys(system: System, page: Page, folder: Path, look: Look) -> 
         ("keys", "/console/keys"),
         ("key", f"/console/keys/{key_id}"),
         ("key-then", f"/console/keys/{key_id}?asOf={suspended}"),
+        ("narrow", f"/console/keys/{key_id}/narrow"),
         ("revoke", f"/console/keys/{key_id}/revoke"),
         ("holders", "/console/holders?action=send&topic=app/order/created&environment=prod"),
         ("changes", f"/console/changes?from={suspended - 1}&keyId={key_id}"),
