@@ -109,12 +109,14 @@ class Place(NamedTuple):
     async def found_in_nats(self) -> set[str]:
         """Likewise every message of the stream that has lifecycle events."""
         async with logged_in(self.nats, "worker") as client:
-            js, everything = client.jetstream(), ""
-            last = (await js.stream_info(LIFECYCLE)).state.last_seq
+            js, everything, last = client.jetstream(), "", 0
+            head = await value(self.database.admin_url, "SELECT max(position) FROM keyfold.log")
+            async with asyncio.timeout(15):
+                while last < head:  # what reading itself has written down is on its way
+                    last = (await js.stream_info(LIFECYCLE)).state.last_seq
             for sequence in range(1, last + 1):
                 message = await js.get_msg(LIFECYCLE, seq=sequence)
                 everything += f"{message.subject} {message.headers} {(message.data or b'').decode()}"
-        assert last == await value(self.database.admin_url, "SELECT max(position) FROM keyfold.log")
         return {each for each in CANARIES if each in everything}
 
     def found_in_files(self) -> set[str]:
