@@ -191,6 +191,13 @@ async def system_on(server: Server, nats: Nats, folder: Path) -> AsyncIterator[S
 async def another_api(system: System, **changes: Any) -> AsyncIterator[Process]:
     """A second API process of the system, ready, with settings of its own where that is said."""
     process = Process("api", msgspec.structs.replace(system.settings, **changes), system.api.log.parent)
+    async with started(process):
+        yield process
+
+
+@asynccontextmanager
+async def started(process: Process) -> AsyncIterator[None]:
+    """Ready, and closed at the end."""
 
     async def ready() -> bool:
         return await process.answers("/health/ready") == 200
@@ -198,7 +205,7 @@ async def another_api(system: System, **changes: Any) -> AsyncIterator[Process]:
     try:
         process.start()
         await wait_until(ready, 60)
-        yield process
+        yield
     finally:
         process.close()
 

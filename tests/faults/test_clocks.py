@@ -15,7 +15,7 @@ from .apps import key_of
 from .breaking import killed
 from .rounds import consumers, recorded
 from .shims import SteppedClock, stepped_clock
-from .system import Process, System, onboard
+from .system import Process, System, onboard, started
 from .watch import BOUND
 
 pytestmark = pytest.mark.long
@@ -26,16 +26,8 @@ async def api_with(clock: SteppedClock, system: System, patch: pytest.MonkeyPatc
     """Another API, whose clock it is."""
     with clock.around(patch):
         process = system.api.twin()
-
-    async def ready() -> bool:
-        return await process.answers("/health/ready") == 200
-
-    try:
-        process.start()
-        await wait_until(ready, 60)
+    async with started(process):
         yield process
-    finally:
-        process.close()
 
 
 async def test_stepped_clocks_give_no_ended_key_a_moment_and_are_no_harm_when_right_again(

@@ -8,12 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from integration.support import wait_until
-
 from .network import Apart, apart
 from .proxy import proxying
 from .rounds import consumers, recorded
-from .system import Process, System
+from .system import Process, System, started
 
 # nats-py leaves the socket of a server that died to the garbage collector
 pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")]
@@ -25,16 +23,8 @@ async def api_in(there: Apart, system: System) -> AsyncIterator[Process]:
     async with proxying(system.nats.port, host=there.gateway) as proxy:
         settings = msgspec.structs.replace(system.settings, nats_url=proxy.url, host=there.address)
         process = Process("api", settings, system.api.log.parent, within=there.within)
-
-        async def ready() -> bool:
-            return await process.answers("/health/ready") == 200
-
-        try:
-            process.start()
-            await wait_until(ready, 60)
+        async with started(process):
             yield process
-        finally:
-            process.close()
 
 
 async def test_an_api_that_nats_has_vanished_for_goes_by_the_truth_and_finds_back(
