@@ -63,9 +63,11 @@ class Asked(NamedTuple):
 
     @property
     def _must_fail(self) -> bool:
-        """Whether nobody may carry it out, if it is wrong, unless something else is refused first. A batch is taken, and
-        each of its events refused for itself; and a number is taken for a time, in Unix seconds, though the document
-        doesn't offer it."""
+        """Whether nobody may carry it out, if it is wrong, unless something else is refused first.
+
+        A batch is taken, and each of its events refused for itself; and a number is taken for a time, in Unix seconds,
+        though the document doesn't offer it.
+        """
         values = [*self.case.query.items(), *(self.case.body.items() if isinstance(self.case.body, dict) else ())]
         has_lax_time = any(name in _TIMES and _is_number(value) for name, value in values)
         has_another_fault = self.answer.status_code in (412, 413)
