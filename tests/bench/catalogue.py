@@ -136,8 +136,8 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         for name, what, bounds in (
             ("scale-append", "append, 1 event a command, 1 writer", _FLAT),
             ("scale-verify", "verify in process, from the log", _FLAT),
-            ("scale-history", "one key's history, with its records", _FLAT),
-            ("scale-past", "a page of the keys that there were at a moment", _FLAT),
+            ("scale-history", "one key's history, with its records, asked a second time", _FLAT),
+            ("scale-past", "a page of the keys that there were at a moment, asked a second time", _FLAT),
             ("scale-history-first", "one key's history, asked for the first time: from the disk", ()),
             ("scale-past-first", "a page of keys of the past, asked for the first time: from the disk", ()),
         )
