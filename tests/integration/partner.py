@@ -1,4 +1,8 @@
-"""A partner's app: an unmodified NATS client."""
+"""A partner's app: an unmodified NATS client.
+
+What nats-py's ``connect`` returns isn't always connected: a line that is neither PONG nor an error, and the end of what
+the server sends, pass for an answer there. Whoever asks whether somebody gets in asks the client itself.
+"""
 
 import asyncio
 import json
@@ -6,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import nats.errors
 from nats.aio.client import Client
 
 Connect = Callable[..., Awaitable[Client]]
@@ -17,13 +22,28 @@ async def ignore(_: Exception) -> None:
 
 async def connected(url: str, key: str, **options: Any) -> Client:
     """A client that is told once whether it gets in. To be closed by whoever asked for it."""
-    client = Client()
-    given = {"token": key} | options
+    return await _connected(url, {"token": key} | options)
+
+
+async def gets_in(url: str, **options: Any) -> bool:
     try:
-        await client.connect(url.split(","), **{"allow_reconnect": False, "error_cb": ignore, **given})
+        client = await _connected(url, {"connect_timeout": 5} | options)
+    except (nats.errors.Error, OSError):
+        return False
+    await client.close()
+    return True
+
+
+async def _connected(url: str, options: dict[str, Any]) -> Client:
+    client = Client()
+    try:
+        await client.connect(url.split(","), **{"allow_reconnect": False, "error_cb": ignore, **options})
     except BaseException:
         await client.close()
         raise
+    if not client.is_connected:
+        await client.close()
+        raise ConnectionAbortedError("the server ended the connection before it was one")
     return client
 
 

@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-import nats.errors
 import pytest
 from nats.aio.client import Client
 
@@ -13,6 +12,7 @@ from keyfold.bus import topology
 from keyfold.bus.trust import Generation, Login, Root
 from keyfold.cli.embedded import Nats
 
+from .partner import gets_in
 from .support import logged_in
 
 EV = "EV_ws_1_prod"
@@ -132,22 +132,6 @@ async def test_a_login_reaches_nothing_of_another_account(nats_server: Nats) -> 
         assert heard.pending_msgs == 0
 
 
-async def gets_in(server: Nats, **options: object) -> bool:
-    async def ignore(_: Exception) -> None:
-        pass
-
-    given = {"allow_reconnect": False, "max_reconnect_attempts": 0, "error_cb": ignore, "connect_timeout": 5, **options}
-    client = Client()
-    try:
-        await client.connect(server.url, **given)  # type: ignore[arg-type]  # a client's own options
-    except (nats.errors.Error, OSError):
-        return False
-    else:
-        return True
-    finally:
-        await client.close()
-
-
 def file(folder: Path, login: Login) -> str:
     path = folder / "login.creds"
     path.write_text(login.file())
@@ -156,14 +140,14 @@ def file(folder: Path, login: Login) -> str:
 
 async def test_nobody_gets_in_without_a_login(nats_server: Nats) -> None:
     """No API answers the callout here: a server lets nobody in by itself, and waits two seconds before it says so."""
-    assert await gets_in(nats_server, user_credentials=str(nats_server.credentials("api")))
+    assert await gets_in(nats_server.url, user_credentials=str(nats_server.credentials("api")))
     strangers = [
         {},
         {"token": "kf_prod_unknown"},
         {"user": "api", "password": "api"},
         {"user": "route", "password": nats_server.root.route_password()},
     ]
-    outcomes = await asyncio.gather(*[gets_in(nats_server, **each) for each in strangers])
+    outcomes = await asyncio.gather(*[gets_in(nats_server.url, **each) for each in strangers])
     assert outcomes == [False] * len(strangers)
 
 
@@ -184,4 +168,4 @@ def forged(server: Nats) -> list[Login]:
 
 @pytest.mark.parametrize("which", range(4))
 async def test_a_login_that_nobody_gave_is_none(nats_server: Nats, tmp_path: Path, which: int) -> None:
-    assert not await gets_in(nats_server, user_credentials=file(tmp_path, forged(nats_server)[which]))
+    assert not await gets_in(nats_server.url, user_credentials=file(tmp_path, forged(nats_server)[which]))

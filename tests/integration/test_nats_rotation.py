@@ -5,8 +5,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
-import nats.errors
-from nats.aio.client import Client
 
 from conftest import Database, make_settings
 from contract.tenant import Clock, Tenant, make_tenant, running
@@ -18,7 +16,7 @@ from keyfold.settings import Secret, Settings
 from keyfold.worker.worker import Worker
 
 from .app import App, works
-from .partner import ignore
+from .partner import gets_in
 from .support import working
 
 
@@ -60,17 +58,7 @@ class Installation:
         return path
 
     async def gets_in(self, login: Login) -> bool:
-        client = Client()
-        try:
-            await client.connect(
-                self.server.url, user_credentials=str(self.file(login)), allow_reconnect=False, error_cb=ignore
-            )
-        except nats.errors.Error:
-            return False
-        else:
-            return True
-        finally:
-            await client.close()
+        return await gets_in(self.server.url, user_credentials=str(self.file(login)))
 
 
 def login_of_key(generation: Generation, key_id: str) -> Login:
