@@ -51,7 +51,7 @@ async def tenant(settings: Settings) -> AsyncIterator[Tenant]:
 async def send(gateway: Client, asking: str | None, data: bytes) -> Answer:
     """The answer to what is sent with an asking key."""
     headers = None if asking is None else bearer(asking)
-    message = await gateway.request(VERIFY, data, timeout=5, headers=headers)
+    message = await gateway.request(VERIFY, data, timeout=30, headers=headers)
     headers = message.headers or {}
     return Answer(headers["Keyfold-Status"], msgspec.json.decode(message.data), headers)
 
@@ -176,9 +176,9 @@ async def test_requests_count_against_the_rate_that_http_counts_against(tenant: 
     assert (await tenant.post("/api/v1/keys/verify", {"key": "kf_x"})).status_code == 429
 
 
-async def test_hundreds_at_once_are_all_answered(tenant: Tenant, gateway: Client) -> None:
+async def test_a_thousand_at_once_are_all_answered(tenant: Tenant, gateway: Client) -> None:
     _, keys = await tenant.onboard()
-    asking = [ask(gateway, tenant.owner_key, key=keys["prod"]["secret"]) for _ in range(400)]
+    asking = [ask(gateway, tenant.owner_key, key=keys["prod"]["secret"]) for _ in range(1000)]
     answers = await asyncio.gather(*asking)
     assert {(each.status, each.body["data"]["code"]) for each in answers} == {("200", "valid")}
 

@@ -10,6 +10,7 @@ import structlog
 from nats.aio.msg import Msg
 
 from keyfold.app.memory import Known
+from keyfold.app.patience import in_time
 from keyfold.app.ports import Clock
 from keyfold.app.verifier import Verifier
 from keyfold.bus.accounts import Accounts
@@ -119,7 +120,7 @@ class Callout:
         """The user's JWT, or an error that the server logs."""
         host = request["client_info"].get("host") or None
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with in_time(PATIENCE):
                 token = await self._permit(request, host)
         except (Refused, Refusal) as refusal:
             self._note(refusal, host)

@@ -7,6 +7,7 @@ from nats.js import JetStreamContext
 from nats.js.api import RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import NoStreamResponseError, NotFoundError
 
+from keyfold.app.patience import in_time
 from keyfold.app.ports import Stored
 from keyfold.bus.connection import Bus
 from keyfold.domain.app_event import EventTooLarge, stream_of
@@ -48,7 +49,7 @@ class EventStreams:
         """The name of the stream, which is there now. Raises `Unavailable`."""
         name = stream_of(workspace_id, environment)
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with in_time(PATIENCE):
                 await self._be_there(name)
         except OUTAGE as outage:
             raise _unavailable() from outage
@@ -58,7 +59,8 @@ class EventStreams:
         """The last sequence of the stream. Raises `Unavailable`."""
         stream = await self.ensure(workspace_id, environment)
         try:
-            return (await self._context().stream_info(stream)).state.last_seq
+            async with in_time(PATIENCE):
+                return (await self._context().stream_info(stream)).state.last_seq
         except NotFoundError:  # somebody has wiped it just now
             self.forget(stream)
             return 0
@@ -72,14 +74,14 @@ class EventStreams:
     async def store(self, stream: str, subject: str, payload: bytes, headers: dict[str, str]) -> Stored:
         """Where the message is in the stream. Raises `Unavailable`, `EventTooLarge`."""
         try:
-            seen = self._seen.get(stream)
-            if seen is not None and seen.generation == self._bus.generation and not self._waiting.get(stream):
-                try:
-                    return await self._publish(subject, payload, headers)
-                except (NoStreamResponseError, NotFoundError):  # somebody has wiped it while we were connected
-                    if self._seen.get(stream) is seen:  # nor has anybody made it again since
-                        del self._seen[stream]
-            async with asyncio.timeout(PATIENCE):
+            async with in_time(PATIENCE):
+                seen = self._seen.get(stream)
+                if seen is not None and seen.generation == self._bus.generation and not self._waiting.get(stream):
+                    try:
+                        return await self._publish(subject, payload, headers)
+                    except (NoStreamResponseError, NotFoundError):  # somebody has wiped it while we were connected
+                        if self._seen.get(stream) is seen:  # nor has anybody made it again since
+                            del self._seen[stream]
                 await self._be_there(stream)
                 return await self._publish(subject, payload, headers)
         except OUTAGE as outage:
@@ -117,7 +119,7 @@ class EventStreams:
     def _context(self) -> JetStreamContext:
         client, generation = self._bus.client, self._bus.generation
         if self._jetstream is None or self._jetstream[0] != generation:
-            self._jetstream = generation, client.jetstream(timeout=PATIENCE)
+            self._jetstream = generation, client.jetstream(timeout=2 * PATIENCE)  # the client's own has less patience
         return self._jetstream[1]
 
     def _config(self, stream: str) -> StreamConfig:

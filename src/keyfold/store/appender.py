@@ -3,10 +3,12 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import asyncpg
 
+from keyfold.app.patience import Patience, in_time
 from keyfold.app.ports import AlreadyAnsweredError, StreamMovedError, Write
 from keyfold.domain.refusals import Unavailable
 from keyfold.metrics import APPEND_BATCH, APPENDED
@@ -39,12 +41,12 @@ class Appender:
         self._waiting.append((write, future))
         if self._running is None:
             self._running = asyncio.create_task(self._run())
-        # a timer costs half of asyncio.wait_for; it ends the future, and what still waits then is never sent
-        timer = loop.call_later(PATIENCE, _give_up, future)
+        # costs half of asyncio.wait_for; it ends the future, and what still waits then is never sent
+        patience = Patience(PATIENCE, partial(_give_up, future))
         try:
             return await future
         finally:
-            timer.cancel()
+            patience.cancel()
 
     async def close(self) -> None:
         if self._running is not None:
@@ -118,7 +120,7 @@ class Appender:
 
     async def _prepared(self) -> Any:
         if self._connection is None or self._connection.is_closed():
-            async with asyncio.timeout(PATIENCE):
+            async with in_time(PATIENCE):
                 self._connection = await self._postgres.connect()
                 self._statement = await self._connection.prepare(query("append"))
         return self._statement

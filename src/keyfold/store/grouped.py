@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Generic, TypeVar
 
+from keyfold.app.patience import Patience
 from keyfold.store.postgres import PATIENCE, unavailable
 
 V = TypeVar("V")
@@ -28,11 +30,11 @@ class Grouped(Generic[V]):
         self._waiting.setdefault(key, []).append(future)
         if self._running is None:
             self._running = asyncio.create_task(self._run())
-        timer = loop.call_later(PATIENCE, _give_up, future)  # costs half of asyncio.wait_for
+        patience = Patience(PATIENCE, partial(_give_up, future))  # costs half of asyncio.wait_for
         try:
             return await future
         finally:
-            timer.cancel()
+            patience.cancel()
 
     async def _run(self) -> None:
         try:

@@ -7,6 +7,7 @@ from typing import Any
 
 import asyncpg
 
+from keyfold.app.patience import in_time
 from keyfold.app.trouble import Trouble
 from keyfold.domain.refusals import Unavailable
 
@@ -118,13 +119,16 @@ class Postgres:
         if self._pool is None:
             raise unavailable()
         try:
-            async with self._pool.acquire(timeout=PATIENCE) as connection:
-                try:
-                    yield connection
-                except asyncio.CancelledError:
-                    # a query is under way: to give its connection back would wait for a server that may not answer
-                    connection.terminate()
-                    raise
+            async with in_time(PATIENCE):
+                connection = await self._pool.acquire()
+            try:
+                yield connection
+            except asyncio.CancelledError:
+                # a query is under way: to give its connection back would wait for a server that may not answer
+                connection.terminate()
+                raise
+            finally:
+                await self._pool.release(connection)
         except OUTAGE as outage:
             raise unavailable() from outage
 
@@ -143,7 +147,7 @@ class Postgres:
     @asynccontextmanager
     async def _in_time(self) -> AsyncIterator[None]:
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with in_time(PATIENCE):
                 yield
         except TimeoutError as late:
             raise unavailable() from late

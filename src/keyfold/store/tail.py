@@ -1,10 +1,10 @@
 """The end of the log, asked again and again: which streams have moved."""
 
-import asyncio
 from typing import Any
 
 import asyncpg
 
+from keyfold.app.patience import in_time
 from keyfold.store.postgres import PATIENCE, Postgres, unavailable
 from keyfold.store.queries import query
 
@@ -29,7 +29,7 @@ class Tail:
 
     async def _fetch(self, name: str, *arguments: Any) -> list[asyncpg.Record]:
         try:
-            async with asyncio.timeout(PATIENCE), self._line.connection() as connection:
+            async with in_time(PATIENCE), self._line.connection() as connection:
                 return await connection.fetch(query(name), *arguments)  # type: ignore[no-any-return]
         except (TimeoutError, asyncpg.PostgresError) as error:
             raise unavailable() from error
