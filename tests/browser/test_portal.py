@@ -409,9 +409,8 @@ async def test_the_whole_way_in_goes_by_keyboard(system: System, page: Page) -> 
 
 async def test_an_integrations_color_is_corrected_until_it_can_be_read(system: System, page: Page) -> None:
     await page.open(f"{system.url}/onboard")
-    module = str(await page.evaluate("document.querySelector('script[type=module]').src")).replace(
-        "main.js", "color.js"
-    )
+    together = str(await page.evaluate("document.querySelector('script[type=module]').src"))
+    module = together.replace("portal.js", "color.js")
     found = await page.evaluate(
         f"""import({json.dumps(module)}).then(({{GROUNDS, contrast, readable, onTop}}) =>
             ["#ffffff", "#000000", "#ffff00", "#2f6fed", "#808080", "#ff0000"].flatMap((color) =>

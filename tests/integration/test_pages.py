@@ -166,17 +166,31 @@ def test_the_scripts_keep_secrets_out_of_storage_and_markup() -> None:
     assert len(own) > 20
     assert [(name, word) for name, script in own.items() for word in forbidden if word in script] == []
     assert {name for name, script in own.items() if "localStorage" in script} == {
-        *("theme.js", "portal/theme.js"),
+        *("theme.js", "portal/theme.js", "portal/portal.js"),
         *("console/saved.js", "console/proof.js"),  # saved filters; the last checkpoint that was seen
     }
 
 
 async def test_modules_are_kept_for_a_year_under_the_address_of_their_release(web: httpx.AsyncClient) -> None:
-    for name in ("portal/main.js", "portal/home.js", "vendor/uplot.js", "keyfold.css"):
+    for name in ("portal/portal.js", "portal/home.js", "vendor/uplot.js", "keyfold.css"):
         answer = await web.get(asset_url(name))
         assert (answer.status_code, "immutable" in answer.headers["cache-control"]) == (200, True)
         other = await web.get(f"/static/~other/{name}")
         assert (other.status_code, other.headers["cache-control"]) == (200, "no-cache")
+
+
+@pytest.mark.parametrize("accepted", ["gzip, br", "br, GZIP;q=0.5", "identity", "gzip;q=0, br", ""])
+async def test_static_files_come_packed_to_whoever_takes_that(web: httpx.AsyncClient, accepted: str) -> None:
+    plain = assets()["keyfold.css"].body
+    answer = await web.get(asset_url("keyfold.css"), headers={"Accept-Encoding": accepted})
+    packed = answer.headers.get("content-encoding") == "gzip"
+    assert packed == (accepted in ("gzip, br", "br, GZIP;q=0.5"))
+    assert (answer.content, answer.headers["vary"]) == (plain, "Accept-Encoding")
+    assert (int(answer.headers["content-length"]) < len(plain) / 2) == packed
+    again = {"Accept-Encoding": accepted, "If-None-Match": answer.headers["etag"]}
+    assert (await web.get(asset_url("keyfold.css"), headers=again)).status_code == 304
+    other = {"Accept-Encoding": "identity" if packed else "gzip", "If-None-Match": answer.headers["etag"]}
+    assert (await web.get(asset_url("keyfold.css"), headers=other)).status_code == 200
 
 
 def test_the_handbook_is_the_folder() -> None:

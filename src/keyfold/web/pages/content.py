@@ -1,5 +1,7 @@
 """What all pages share: bytes kept in memory, sent with a validator, and the templates that they are made of."""
 
+import gzip
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
@@ -15,24 +17,33 @@ from litestar import HttpMethod, Request, Response
 
 from keyfold import __version__
 from keyfold.web import words
+from keyfold.web.pages.joined import joined
 from keyfold.web.texts import has, t
 
 _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml", "png": "image/png"}
+_GZIP = re.compile(r"(?:^|[\s,])gzip\s*(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))(?:;|,|$)", re.IGNORECASE)
 READ = [HttpMethod.GET, HttpMethod.HEAD]
 REVALIDATE = "no-cache"
 """Kept by the browser, and asked about each time: a new version shows at once, an old one costs 304."""
 
 
 class Content(msgspec.Struct, frozen=True):
-    """A finished body. `tag` identifies its bytes."""
+    """A finished body. `tag` identifies its bytes, `packed` are the same by gzip where there is something to gain."""
 
     body: bytes
     media_type: str
     tag: str
+    packed: bytes = b""
 
     @classmethod
     def of(cls, body: bytes, media_type: str) -> "Content":
         return cls(body, media_type, sha256(body).hexdigest()[:16])
+
+    @classmethod
+    def kept(cls, body: bytes, media_type: str) -> "Content":
+        """Of what is sent often and holds no secret."""
+        packed = gzip.compress(body, mtime=0) if media_type.startswith("text/") else b""
+        return msgspec.structs.replace(cls.of(body, media_type), packed=packed)
 
 
 def html(text: str) -> Content:
@@ -41,19 +52,33 @@ def html(text: str) -> Content:
 
 def deliver(request: Request[Any, Any, Any], content: Content, cache_control: str = REVALIDATE) -> Response[bytes]:
     """The content, or 304 for whoever has it."""
-    tag = f'"{content.tag}"'
-    headers = {"ETag": tag, "Cache-Control": cache_control}
+    packed = bool(content.packed) and _takes_gzip(request)
+    tag = f'"{content.tag}-gzip"' if packed else f'"{content.tag}"'
+    headers = {"ETag": tag, "Cache-Control": cache_control, **({"Vary": "Accept-Encoding"} if content.packed else {})}
     known = [each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(",")]
     if tag in known:
         return Response(b"", status_code=304, headers=headers)
+    if packed:
+        return Response(content.packed, media_type=content.media_type, headers={**headers, "Content-Encoding": "gzip"})
     return Response(content.body, media_type=content.media_type, headers=headers)
+
+
+def _takes_gzip(request: Request[Any, Any, Any]) -> bool:
+    """RFC 9110, 12.5.3; what is named with a weight of 0 isn't taken."""
+    return bool(_GZIP.search(request.headers.get("accept-encoding", "")))
 
 
 @cache
 def assets() -> dict[str, Content]:
-    """Every static file by its path: `keyfold.css`, `portal/main.js`; the handbook's as `pictures/…`."""
+    """Every static file by its path: `keyfold.css`, `portal/main.js`; the handbook's as `pictures/…`.
+
+    All modules of the portal together are `portal/portal.js`.
+    """
+    static = files("keyfold.web") / "static"
     pictures = _found(files("keyfold") / "docs" / "pictures", "pictures/")
-    return dict(sorted([*_found(files("keyfold.web") / "static", ""), *pictures]))
+    portal = joined("main", lambda name: (static / "portal" / f"{name}.js").read_text("utf-8"))
+    together = ("portal/portal.js", Content.kept(portal.encode(), _TYPES["js"]))
+    return dict(sorted([*_found(static, ""), *pictures, together]))
 
 
 def _found(folder: Traversable, path: str) -> Iterator[tuple[str, Content]]:
@@ -61,7 +86,7 @@ def _found(folder: Traversable, path: str) -> Iterator[tuple[str, Content]]:
         if each.is_dir():
             yield from _found(each, f"{path}{each.name}/")
         elif media_type := _TYPES.get(each.name.rpartition(".")[2]):
-            yield path + each.name, Content.of(each.read_bytes(), media_type)
+            yield path + each.name, Content.kept(each.read_bytes(), media_type)
 
 
 @cache

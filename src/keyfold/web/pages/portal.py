@@ -16,9 +16,6 @@ from keyfold.web.auth import services
 from keyfold.web.edge import content_security_policy
 from keyfold.web.pages.content import READ, Content, deliver, render
 
-_FIRST = ("texts", "dom", "net", "color", "frame", "rules", "welcome", "secrets", "first", "snippets", "theme")
-"""Modules that the first page needs, named ahead so that no module waits for another."""
-
 
 @route(["/onboard", "/portal"], http_method=READ, include_in_schema=False)
 async def portal(request: Request[Any, Any, Any]) -> Response[bytes]:
@@ -37,7 +34,7 @@ async def embedded(request: Request[Any, Any, Any], integration_id: FromPath[str
 
 @lru_cache(256)
 def _page(integration_id: str = "", origins: tuple[str, ...] = ()) -> Content:
-    return render("portal/portal.html", integration_id=integration_id, origins=" ".join(origins), modules=_FIRST)
+    return render("portal/portal.html", integration_id=integration_id, origins=" ".join(origins))
 
 
 def portal_routes() -> list[HTTPRouteHandler]:

@@ -34,35 +34,45 @@ export function say(text) {
 export function show(id, title, ...parts) {
   const heading = h("h1", { tabindex: "-1" }, title);
   const section = h("section", { id, class: "sheet" }, heading, ...parts);
+  const isFirst = !$("main > section");
   $("main").replaceChildren(section);
-  heading.focus({ preventScroll: true });
-  scrollTo({ top: 0, behavior: "instant" });
+  if (!isFirst) {
+    // where the reader was is gone; of a page that begins this would only cost time
+    heading.focus({ preventScroll: true });
+    scrollTo({ top: 0, behavior: "instant" });
+  }
   say("");
   performance.mark("shown");
   return section;
 }
 
-const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
-const precise = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
+/** What is made when it is first needed, as a browser takes long for it. */
+export const once = (make) => {
+  let made;
+  return () => (made ??= make());
+};
+const exact = once(() => new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" }));
+const precise = once(() => new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" }));
+const relative = once(() => new Intl.RelativeTimeFormat(undefined, { numeric: "auto" }));
 const UNITS = [["year", 31536000], ["month", 2592000], ["week", 604800], ["day", 86400], ["hour", 3600], ["minute", 60]];
 
 function distance(moment) {
   const seconds = (moment - Date.now()) / 1000;
-  for (const [unit, size] of UNITS) {
-    if (Math.abs(seconds) >= size) return relative.format(Math.round(seconds / size), unit);
+  for (const [n, [unit, size]] of UNITS.entries()) {
+    // so little before it is whole, a larger unit is said, and never 60 minutes
+    if (Math.abs(seconds) >= size - (UNITS[n + 1]?.[1] ?? 0) / 2) return relative().format(Math.round(seconds / size), unit);
   }
-  return Math.abs(seconds) < 10 ? t("time.now") : relative.format(Math.trunc(seconds), "second");
+  return Math.abs(seconds) < 10 ? t("time.now") : relative().format(Math.trunc(seconds), "second");
 }
 
 /** A moment as people speak of it, with the exact one on hover. */
 export function when(text) {
   const moment = new Date(text);
-  return h("time", { datetime: text, title: exact.format(moment), "data-relative": true }, distance(moment));
+  return h("time", { datetime: text, title: exact().format(moment), "data-relative": true }, distance(moment));
 }
 
-export const clock = (text) => h("time", { datetime: text, title: exact.format(new Date(text)) }, precise.format(new Date(text)));
-export const date = (text) => h("time", { datetime: text }, exact.format(new Date(text)));
+export const clock = (text) => h("time", { datetime: text, title: exact().format(new Date(text)) }, precise().format(new Date(text)));
+export const date = (text) => h("time", { datetime: text }, exact().format(new Date(text)));
 
 setInterval(() => {
   for (const each of document.querySelectorAll("time[data-relative]")) each.textContent = distance(new Date(each.dateTime));

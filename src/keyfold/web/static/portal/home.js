@@ -4,14 +4,20 @@ import { $, button, copy, date, h, mono, say, show, state, theirs, when } from "
 import { ask as question } from "./dialog.js";
 import { embedded, tell } from "./frame.js";
 import { Problem, ask, said } from "./net.js";
+import { render as events } from "./home_events.js";
+import { render as past } from "./home_history.js";
+import { render as keys } from "./home_keys.js";
+import { render as letters } from "./home_letters.js";
+import { render as topics } from "./home_topics.js";
+import { render as usage } from "./home_usage.js";
 import { t } from "./texts.js";
 
-const SECTIONS = { keys: "home_keys", topics: "home_topics", events: "home_events", usage: "home_usage", letters: "home_letters", history: "home_history" };
+const SECTIONS = { keys, topics, events, usage, letters, history: past };
 const sectionOf = (hash) => (hash.slice(1) in SECTIONS ? hash.slice(1) : "keys");
 
-/** The portal of `seen`, the answer of GET /api/v1/portal. */
-export async function open(seen) {
-  const at = { seen, leave: () => {}, over: new AbortController() };
+/** The portal of `seen`, the answer of GET /api/v1/portal. `end` shows why it is left. */
+export async function open(seen, end) {
+  const at = { seen, end, leave: () => {}, over: new AbortController() };
   const { partner } = seen;
   const body = h("div", { id: "body", "aria-live": "off" });
   show("home", theirs(partner.appName ?? t("home.app")), head(at), navigation(at), body);
@@ -74,9 +80,8 @@ async function enter(at, body) {
   body.dataset.section = name;
   body.replaceChildren(h("h2", {}, t(`nav.${name}`)), h("progress", { "aria-label": t("waiting.title") }));
   try {
-    const { render } = await import(`./${SECTIONS[name]}.js`);
     const again = () => enter(at, body);
-    const { parts, stop } = await render(at.seen, again);
+    const { parts, stop } = await SECTIONS[name](at.seen, again);
     if (body.dataset.section !== name || at.over.signal.aborted) return stop?.();
     at.leave = stop ?? at.leave;
     body.replaceChildren(h("h2", {}, t(`nav.${name}`)), ...parts.flat(Infinity).filter(Boolean));
@@ -88,13 +93,12 @@ async function enter(at, body) {
   }
 }
 
-async function leave(at, code) {
+function leave(at, code) {
   at.over.abort();
   at.leave();
   document.querySelector("dialog")?.close();
-  const { end } = await import("./main.js");
   history.replaceState(null, "", location.pathname);
-  end(code);
+  at.end(code);
   tell({ keyfold: "closed" });
 }
 
@@ -109,7 +113,7 @@ async function signOut(at) {
       return say(said(error));
     }
   }
-  await leave(at, "signed-out");
+  leave(at, "signed-out");
 }
 
 async function colleague(partner) {

@@ -1,12 +1,12 @@
 // How the keys are used for events: counts, a chart, how long it took, and the same as tables.
 
 import { chart } from "./chart.js";
-import { clock, date, empty, h, mono, segments } from "./dom.js";
+import { clock, date, empty, h, mono, once, segments } from "./dom.js";
 import { ask } from "./net.js";
 import { t } from "./texts.js";
 
 const STEPS = { minute: 60, hour: 3600, day: 86400 };
-const number = new Intl.NumberFormat();
+const number = once(() => new Intl.NumberFormat());
 const isRefused = (outcome) => outcome.startsWith("refused:");
 const LINES = [
   { name: "published", color: "ink", has: (outcome) => outcome === "published" },
@@ -49,7 +49,7 @@ async function report(usage) {
   const outcomes = Object.keys(usage.totals);
   if (!outcomes.length) return { parts: [empty(t("usage.none"), t("usage.none.todo"))], stop: () => {} };
   const total = (line) => outcomes.filter(line.has).reduce((sum, outcome) => sum + usage.totals[outcome].count, 0);
-  const counts = Object.fromEntries(LINES.map((line) => [line.name, number.format(total(line))]));
+  const counts = Object.fromEntries(LINES.map((line) => [line.name, number().format(total(line))]));
   const tiles = LINES.map((line) => h("div", {}, h("dt", {}, t(`usage.${line.name}`)), h("dd", {}, counts[line.name])));
   const { times, series } = lines(usage);
   const drawn = await chart(times, series, t("usage.chart", counts));
@@ -74,7 +74,7 @@ function lines(usage) {
 
 /** Rows of cells; a number is a cell that is aligned as one. */
 function table(heads, rows) {
-  const cell = (value) => (typeof value === "number" ? h("td", { class: "number" }, number.format(value)) : h("td", {}, value));
+  const cell = (value) => (typeof value === "number" ? h("td", { class: "number" }, number().format(value)) : h("td", {}, value));
   const head = (text, at) => h("th", { scope: "col", class: typeof rows[0]?.[at] === "number" ? "number" : "" }, text);
   return h("div", { class: "scroll", tabindex: "0" }, h("table", {}, h("thead", {}, h("tr", {}, heads.map(head))), h("tbody", {}, rows.map((row) => h("tr", {}, row.map(cell))))));
 }
@@ -101,7 +101,7 @@ function latency({ latency: { bounds, byOutcome } }) {
   const known = Object.entries(byOutcome);
   if (!known.length) return null;
   const last = bounds.at(-1);
-  const shown = (seconds) => h("span", { class: "number" }, seconds === null ? t("usage.more", { n: last }) : `≤ ${number.format(seconds * 1000)} ms`);
+  const shown = (seconds) => h("span", { class: "number" }, seconds === null ? t("usage.more", { n: last }) : `≤ ${number().format(seconds * 1000)} ms`);
   const rows = known.map(([outcome, { p50, p99 }]) => [named(outcome), shown(p50), shown(p99)]);
   return [h("h3", {}, t("usage.latency")), h("p", { class: "quiet" }, t("usage.latency.what")), table([t("usage.outcome"), t("usage.p50"), t("usage.p99")], rows)];
 }

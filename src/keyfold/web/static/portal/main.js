@@ -3,6 +3,7 @@
 
 import { button, h, mono, show } from "./dom.js";
 import { embedded, listen, tell } from "./frame.js";
+import { open } from "./home.js";
 import { Problem, ask } from "./net.js";
 import { t, texts } from "./texts.js";
 import { themeSwitch } from "./theme.js";
@@ -63,9 +64,8 @@ export async function home() {
   if (embedded && seen.integration.id !== embedded) throw new Problem("no-link-embedded");
   if (!embedded && location.pathname !== "/portal") history.replaceState(null, "", "/portal");
   dressed(seen.integration, seen.integration);
-  const { open } = await import("./home.js");
   tell({ keyfold: "opened", partnerId: seen.partner.id });
-  await open(seen);
+  await open(seen, end);
 }
 
 function begin() {
