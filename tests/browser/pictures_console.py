@@ -13,7 +13,7 @@ from examples.system import System, hosted
 from keyfold.cli.embedded import Postgres
 
 from .chromium import Browser, Page, browsing
-from .console import signed_in
+from .console import account_key, filled, signed_in
 from .pictures import PICTURES, SMALL, WIDTHS
 from .pictures_keys import tour_of_keys
 from .portal import describe_topics, present, workspace
@@ -89,6 +89,7 @@ async def tour(system: System, browser: Browser, folder: Path) -> None:
     topic = f"/console/topics/{found.json()['data'][0]['id']}"
     for name, path in (
         ("overview", "/console"),
+        ("overview-then", "/console?asOf=100"),
         ("integrations", "/console/integrations"),
         ("integration", at),
         ("rule", f"{at}/rule"),
@@ -101,7 +102,26 @@ async def tour(system: System, browser: Browser, folder: Path) -> None:
     ):
         await page.open(f"{system.url}{path}")
         await look(page, folder, name)
+    await overtaken(system, page, at)
+    await look(page, folder, "rule-stale")
+    key_id, _ = await account_key(system, "admin")
+    await page.open(f"{system.url}/console/keys/{key_id}/narrow")
+    await filled(page, "#key-integrations", system.integration_id)
+    await page.until("!!document.querySelector('#moves')")
+    await look(page, folder, "narrow-account")
     await tour_of_keys(system, page, folder, look)
+
+
+async def overtaken(system: System, page: Page, at: str) -> None:
+    """Somebody else has changed the rule while it was edited here."""
+    await page.open(f"{system.url}{at}/rule")
+    async with workspace(system) as client:
+        dev = {"options": {"send": {"topics": ["app/order/*", "app/invoice/*"]}}}
+        terms = {"linkLifetimeSeconds": 7200, "environments": {"dev": dev}}
+        await client.patch(f"/api/v1/integrations/{system.integration_id}", json=terms, headers={"If-Match": "*"})
+    await filled(page, "#dev-send", "app/**")
+    await page.click("#save")
+    await page.until("!!document.querySelector('#stale')")
 
 
 async def main(folder: Path) -> None:

@@ -15,7 +15,7 @@ from .chromium import Browser, Page
 from .console import account_key, filled, signed_in
 from .portal import faults, needs_chromium, secrets_on, workspace
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), needs_chromium]
+pytestmark = [pytest.mark.asyncio(loop_scope="package"), needs_chromium]
 MANY = 120
 
 
@@ -26,7 +26,7 @@ async def issue(client: httpx.AsyncClient, name: str, **wanted: object) -> dict[
     return key
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="package")
 async def many(system: System) -> System:
     """A workspace with many keys in it, all tagged `ci`."""
     async with workspace(system) as client:
@@ -145,8 +145,8 @@ async def test_many_keys_are_changed_as_the_dry_run_has_shown_and_never_others(m
         assert await page.evaluate(count) == "21"
         # how far it was, on the same page
         assert await page.evaluate("[window.noted[0], window.noted.at(-1)]") == [
-            "Looked at 0 of 21 keys, nothing changed so far.",
-            "Done with 21 of 21 keys.",
+            "Looked at 0 of 21, nothing changed so far.",
+            "Done with 21 of 21.",
         ]
         found = await suspended()
         assert len(found) == 21

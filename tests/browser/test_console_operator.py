@@ -13,7 +13,23 @@ from .console import account_key, filled, sign_in_link, signed_in
 from .portal import faults, needs_chromium, redeemed, workspace
 from .test_portal import HOSTILE
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), needs_chromium]
+pytestmark = [pytest.mark.asyncio(loop_scope="package"), needs_chromium]
+
+SAID = """(...seconds) => seconds.map((each) => {
+    const time = document.createElement("time");
+    time.dataset.relative = "";
+    time.dateTime = new Date(Date.now() + each * 1000 + 100).toISOString();
+    document.body.append(time);
+    document.dispatchEvent(new Event("keyfold:brought"));
+    time.remove();
+    return time.textContent;
+})"""
+"""What is said of moments so many seconds from now."""
+MIDDLES = """(selector) => [...document.querySelectorAll(selector)].map((each) => {
+    const place = each.getBoundingClientRect();
+    return Math.round((place.top + place.bottom) / 2);
+})"""
+"""How far down the middle of each is."""
 
 
 async def use(system: System, key: str) -> None:
@@ -77,7 +93,10 @@ async def test_from_a_new_integration_to_a_partner_that_is_live_and_gone(
     await went(page, "#save", "#edit")
     await filled(other, "#field-name", "Lost update")
     await other.click("#save")
-    await other.until("document.querySelector('#preview .warning')?.innerText.includes('changed it meanwhile')")
+    await other.until("!!document.querySelector('#stale [data-change=\"prod.lifetimeSeconds\"] ins')")
+    assert await other.evaluate("document.querySelector('#prod-lifetimeSeconds').value") == "30d"
+    assert await other.evaluate("document.querySelector('#field-name').value") == "Lost update"
+    assert await faults(other) == []
 
     link = await invited(page)
     partners = await browser.page()
@@ -213,6 +232,15 @@ async def test_a_list_is_searched_sorted_paged_and_walked_by_keyboard(system: Sy
     assert await faults(page) == []
     await page.press("Escape")
     assert not await page.evaluate("document.querySelector('#help').open")
+    # a single row isn't a span, and what is said of a moment by the scripts is what the server says
+    await filled(page, "#search", "110")
+    await shows(page, "1 of 1", "App 110")
+    assert await page.evaluate(f"({SAID})(-3599, 604799, -59, -61)") == [
+        "1 hour ago",
+        "in 1 week",
+        "now",
+        "1 minute ago",
+    ]
 
 
 async def shows(page: Page, place: str, first: str) -> None:
@@ -233,19 +261,29 @@ async def test_hostile_names_show_as_text_and_no_page_has_a_violation(system: Sy
         assert changed.status_code == 200
         asked = {"minPosition": changed.headers["keyfold-position"]}
         partners = (await client.get("/api/v1/partners", params=asked)).json()["data"]
-        given = {"name": "app/a", "description": HOSTILE["long"], "schema": {"description": HOSTILE["markup"]}}
+        given = {
+            "name": "app/order/created-anew",
+            "description": HOSTILE["long"],
+            "schema": {"description": HOSTILE["markup"]},
+        }
         topic = (await client.post(f"{path}/topics", json=given)).json()["data"]["id"]
     await signed_in(page, system)
     at = f"/console/integrations/{system.integration_id}"
     longest, *_, markup = [f"/console/partners/{each['id']}" for each in partners]
     everything = ["/console", "/console/integrations", "/console/integrations/new", at, f"{at}/rule", f"{at}/invite"]
     everything += [f"/console/topics/{topic}{more}" for more in ("", "/edit", "/schema")]
-    everything += ["/console/partners", "/console/partners?asOf=1", longest, markup]
+    everything += ["/console/partners", "/console/partners?asOf=1", "/console?asOf=1", longest, markup]
+    everything += [f"/console/keys/key_{system.account_key.split('_')[2]}/narrow"]
     for path in (*everything, "/console/health", "/console/nothing"):
         await page.open(f"{system.url}{path}")
         assert await faults(page) == [], path
         assert await page.evaluate("document.querySelectorAll('main img, main b').length") == 0, path
     assert page.dialogs == []
+    # what stands in a row is level, and what belongs together stays so
+    await page.open(f"{system.url}/console/topics/{topic}")
+    await page.resize(768)
+    assert len({*await page.evaluate(f"({MIDDLES})('nav.pages li > *')")}) == 2
+    assert len({*await page.evaluate(f"({MIDDLES})('.head .actions > *')")}) == 1
     listed = await fetched(page, "/console/partners")
     assert listed.count("<bdi>") >= len(HOSTILE)
     await page.open(f"{system.url}/console/partners")

@@ -126,3 +126,72 @@ async def test_what_has_no_rule_is_narrowed_in_networks_and_end_and_what_has_end
     await done(workspace, "revoke", account)
     assert f"{here}" not in (await api.get(f"/console/keys/{account}")).text
     assert (await api.post(here, data=form, headers=OURS)).status_code in (409, 412)
+
+
+async def test_an_account_key_is_given_another_role_and_narrowed_to_some_things_as_far_as_the_caller_may(
+    workspace: Tenant,
+) -> None:
+    added = await workspace.post("/api/v1/integrations", {"name": "Other <b>"})
+    mine, other = workspace.integration_id, added.json()["data"]["id"]
+    prt, _ = await workspace.invite({"appName": "Depot"})
+    kept = {"environments": ["prod", "dev"]}
+    issued = await issue(workspace, kind="account", name="pipeline", role="admin", conditions=kept)
+    account = issued.json()["data"]["id"]
+    made = await workspace.post("/api/v1/roles", {"name": "Reader <b>", "permissions": ["keys:read"]})
+    role = made.json()["data"]["id"]
+    await workspace.services.lists.include("current", await workspace.services.journal.head())
+    await entered(workspace)
+    here, api = f"/console/keys/{account}/narrow", workspace.api
+
+    def given(page: httpx.Response, **changes: str | list[str]) -> dict[str, str | list[str]]:
+        form = sent(page)
+        form |= {
+            name: re.findall(rf'name="{name}" value="(\w+)" checked', page.text) for name in ("only", "environments")
+        }
+        chosen = re.search(r'<option value="([^"]*)" selected>', page.text)
+        assert chosen is not None
+        return form | {"role": chosen[1]} | changes
+
+    page = await api.get(here)
+    form = given(page)
+    assert (form["role"], form["only"], form["environments"]) == ("admin", ["environments"], ["dev", "prod"])
+    assert ("Reader <b>" in page.text, "Reader &lt;b&gt;" in page.text) == (False, True)
+    untouched = await api.post(f"{here}/preview", data=form, headers=OURS)
+    assert 'id="unmoved"' in untouched.text
+
+    before = await workspace.services.journal.head()
+    less = given(page, role=role, integrations=f"{mine}\n{other}", only=["partners"], environments=["prod"])
+    shown = await api.post(f"{here}/preview", data=less, headers=OURS)
+    moves = ["role", "integrations", "partners", "environments"]
+    assert (re.findall(r'data-move="(\w+)"', shown.text), 'id="gains"' in shown.text) == (moves, False)
+    assert ("Other &lt;b&gt;" in shown.text, "<b>" in shown.text, "Reader" in shown.text) == (True, False, True)
+    assert "<del><span" in shown.text, "that it was any is said too"
+    wrong: list[tuple[dict[str, str], str]] = [
+        ({"integrations": prt}, "key-integrations-fault"),
+        ({"partners": "the depot <b>"}, "key-partners-fault"),
+        ({"role": "emperor"}, "key-role-fault"),
+        ({"role": ""}, "key-role-fault"),
+    ]
+    for changes, fault in wrong:
+        answer = await api.post(here, data=given(page, **changes), headers=OURS)
+        assert (answer.status_code, f'id="{fault}"' in answer.text, "<b>" in answer.text) == (400, True, False), changes
+    assert await workspace.services.journal.head() == before
+
+    assert (await api.post(here, data=less, headers=OURS)).status_code == 303
+    now = await read(workspace, account)
+    assert (now["role"], now["name"]) == (role, "pipeline")
+    assert now["conditions"] == {"integrations": [mine, other], "partners": [], "environments": ["prod"]}
+    wider = await api.post(f"{here}/preview", data=given(await api.get(here), only=[], role="admin"), headers=OURS)
+    assert re.findall(r"<code>(/[^<]*)</code>", wider.text[wider.text.index('id="gains"') :]) == [
+        "/role",
+        "/conditions/partners",
+    ]
+
+    # nobody gives more than they have
+    await entered(workspace, await workspace.key("key-manager"))
+    page = await api.get(here)
+    offered = re.findall(r'<option value="([^"]*)"', page.text)
+    assert ({"owner", "admin"} & {*offered}, {"key-manager", role} <= {*offered}) == (set(), True)
+    refused = await api.post(here, data=given(page, role="admin"), headers=OURS)
+    assert (refused.status_code, 'id="unsaved"' in refused.text) == (403, True)
+    assert (await read(workspace, account))["role"] == role

@@ -1,14 +1,15 @@
 """The console wound back: lists and pages as they were at a moment, with nothing to press on them."""
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import httpx
 
 from keyfold.domain.permissions import Conditions
 
-from .keys import changed
-from .tenant import Tenant, position_of
+from .keys import changed, issue
+from .tenant import Clock, Tenant, position_of
 from .test_console import entered, told
 
 POSTED = re.compile(r'<form[^>]*method="post"[^>]*action="([^"]*)"')
@@ -93,6 +94,59 @@ async def test_lists_and_pages_are_as_they_were_at_any_moment_and_nothing_can_be
         ("partners", {"asOf": " "}, 200),
     ):
         assert (await get(path, **query)).status_code == status, (path, query)
+
+
+def figures(answer: httpx.Response) -> dict[str, int]:
+    """The tiles of the overview, and that each leads to the list of what it counts."""
+    found = re.findall(r'<dt>([^<]+)</dt><dd><a href="([^"]+)">([\d,]+)</a></dd>', answer.text)
+    at = re.search(r'href="/console/audit\?until=(\d+)"', answer.text)
+    assert [path for _, path, _ in found if ("asOf=" in path) != bool(at)] == []
+    return {word: int(figure.replace(",", "")) for word, _, figure in found}
+
+
+async def test_the_overview_is_as_it_was_and_leaves_out_what_nobody_knows_of_the_past(
+    workspace: Tenant, clock: Clock
+) -> None:
+    soon = (clock() + timedelta(days=1)).isoformat()
+    await issue(workspace, kind="account", name="short", role="viewer", expiresAt=soon)
+    began = await workspace.services.journal.head()
+    partner_id, keys = await workspace.onboard()
+    onboarded = await workspace.services.journal.head()
+    await workspace.post(f"/api/v1/keys/{keys['dev']['id']}/suspend", {"reason": "test"})
+    await workspace.post(f"/api/v1/keys/{keys['stage']['id']}/compromise", {"reason": "test"})
+    ended = await workspace.services.journal.head()
+    await workspace.delete(f"/api/v1/partners/{partner_id}")
+    await workspace.services.lists.include("current", await workspace.services.journal.head())
+    await entered(workspace)
+    page = workspace.api.get
+
+    now = figures(await page("/console"))
+    assert (now["invited"], now["onboarded"], now["validating"], now["offboarded"]) == (0, 0, 0, 1)
+    own = now["active"]
+    for at, partners, active, suspended, compromised in (
+        (began, (0, 0, 0), own, 0, 0),
+        (onboarded, (0, 1, 0), own + 3, 0, 0),
+        (ended, (0, 1, 0), own + 1, 1, 1),
+    ):
+        answer = await page(f"/console?asOf={at}")
+        is_of_the_past(answer, at)
+        found = figures(answer)
+        assert tuple(found.pop(each) for each in ("invited", "onboarded", "offboarded")) == partners
+        assert (found["active"], found["suspended"], found["compromised"]) == (active, suspended, compromised), at
+        assert found.keys() & {"validating", "live in prod"} == set(), "how keys were used isn't known of the past"
+        assert "How keys were used isn&#39;t known of the past" in told(answer)
+        assert 'class="calm"' not in answer.text, "nor is how the servers were"
+        positions = re.findall(r'<td class="number">([\d,]+)</td>', answer.text)
+        assert max(int(each.replace(",", "")) for each in positions) == at
+        listed = await page(f"/console/keys?status=suspended&asOf={at}")
+        assert listed.text.count('<span class="state suspended"') == suspended
+    clock.advance(timedelta(days=100))
+    await entered(workspace)
+    assert figures(await page("/console"))["active"] == own - 1
+    assert figures(await page(f"/console?asOf={ended}"))["active"] == own + 1, "judged at that moment, not today"
+    for bad, status in (("yesterday", 400), ("99999999", 422), ("0", 200)):
+        assert (await page(f"/console?asOf={bad}")).status_code == status
+    assert "Nothing had happened by then" in told(await page("/console?asOf=0"))
 
 
 async def test_the_past_shows_nobody_more_than_the_present_does(workspace: Tenant, neighbour: Tenant) -> None:

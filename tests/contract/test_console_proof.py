@@ -2,6 +2,7 @@
 
 import os
 import re
+from datetime import UTC, datetime
 
 import asyncpg
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -54,10 +55,11 @@ async def test_each_signature_of_the_head_is_judged_by_the_key_that_it_names(wor
     assert "the signature is wrong" in rows[wrong.name]
     assert [each in page.text for each in (good.vkey, wrong.vkey)] == [True, True]
     assert "No witness has signed it" not in told(page)
+    assert re.search(r"<dt>Signed</dt><dd><time [^>]*>now</time>", page.text), "said as every other moment is"
 
     # of a witness that nobody here knows, and of one that lives in no calendar
     (strange, unknown), ours = witness("other.example/w1"), (await workspace.api.get("/log/keys")).text.split()
     for at, year in ((AT, 2031), (2**60, None)):
         signed = Signed(size, os.urandom(32), note, 1.0, [line(strange, unknown, text, at)])
-        *_, last = head_of(signed, ours, [good.vkey]).signers
+        *_, last = head_of(signed, ours, [good.vkey], datetime.now(UTC)).signers
         assert (last.name, last.vkey, last.is_log, last.at and last.at.year) == (unknown.name, None, False, year)

@@ -174,6 +174,10 @@ def test_whatever_is_sent_is_refused_as_a_mistake_of_the_sender(junk: dict[str, 
 def test_moments_and_periods_are_said_as_people_do() -> None:
     said = [words.ago(NOW + timedelta(seconds=each), NOW) for each in (-7200, 86400 * 2, -59, 45 * 86400, -60)]
     assert said == ["2 hours ago", "in 2 days", "now", "in 2 months", "1 minute ago"]
+    almost = [
+        words.ago(NOW + timedelta(seconds=each), NOW) for each in (-3599, 7 * 86400 - 1, -86399, 365 * 86400 - 1, -89)
+    ]
+    assert almost == ["1 hour ago", "in 1 week", "1 day ago", "in 1 year", "1 minute ago"]
     assert [words.lasting(each) for each in (90 * 86400, 5400, 45, None)] == ["90 days", "90 minutes", "45 seconds", ""]
     assert words.parts("prt_01h455vb4pex5vsknk084sn02q") == ("prt_01h4", "55vb4pex5vsknk08", "4sn02q")
     assert words.parts("system") == ("system", "", "")

@@ -103,10 +103,7 @@ class Past:
         limit: int,
     ) -> Page:
         """What `Lists.page` gave at that moment. Conditions may ask for anything but how things were used."""
-        aggregate = AGGREGATES[prefix]
-        conditions = Conditions(workspace_id)
-        conditions.arguments += [at.position, aggregate.word]
-        add_conditions(conditions, f"{aggregate.word}s", filters, status, at.time)
+        conditions = _conditions(prefix, workspace_id, filters, status, at)
         conditions.add("id < $?", cursor)
         found = await self._postgres.fetch(
             f"SELECT id, version FROM ({_AT}) AS past WHERE {_as_columns(str(conditions))} "  # noqa: S608
@@ -115,6 +112,21 @@ class Past:
         )
         streams = await self._events({row["id"]: row["version"] for row in found})
         return page_of([(row["id"], _folded(streams[row["id"]], at.position)) for row in found], limit)
+
+    async def count(
+        self,
+        prefix: str,
+        workspace_id: str,
+        filters: Mapping[str, object],
+        *,
+        status: str | None,
+        at: Moment,
+        most: int,
+    ) -> int:
+        """How many there were of what `page` gives a page of; `most` + 1 for whatever is more."""
+        conditions = _conditions(prefix, workspace_id, filters, status, at)
+        some = f"SELECT 1 FROM ({_AT}) AS past WHERE {_as_columns(str(conditions))} LIMIT {most + 1}"  # noqa: S608
+        return int(await self._postgres.fetchval(f"SELECT count(*) FROM ({some}) AS found", *conditions.arguments))  # noqa: S608
 
     async def changes(
         self,
@@ -150,6 +162,17 @@ class Past:
         for row, record in zip(rows, records, strict=True):
             found[row["stream"]].append(Event(row["position"], record))
         return found
+
+
+def _conditions(
+    prefix: str, workspace_id: str, filters: Mapping[str, object], status: str | None, at: Moment
+) -> Conditions:
+    """Of `_AT`, whose own arguments come first."""
+    word = AGGREGATES[prefix].word
+    conditions = Conditions(workspace_id)
+    conditions.arguments += [at.position, word]
+    add_conditions(conditions, f"{word}s", filters, status, at.time)
+    return conditions
 
 
 def _changed(of: str, events: list[Event], after: int) -> Changed:

@@ -7,14 +7,16 @@ import msgspec
 from keyfold.domain import ids
 
 _UNITS = (("year", 31536000), ("month", 2592000), ("week", 604800), ("day", 86400), ("hour", 3600), ("minute", 60))
+_HALVES = (1296000, 302400, 43200, 1800, 30, 0)
+"""Half of the next smaller unit: so little before it is whole, a larger one is said, and never 60 minutes."""
 
 
 def ago(moment: datetime, now: datetime) -> str:
     """`3 hours ago`, `in 2 days`: as the scripts say it, which keep it true while the page is open."""
     seconds = (moment - now).total_seconds()
-    for unit, size in _UNITS:
-        if abs(seconds) >= size:
-            count = f"{counted(round(abs(seconds) / size), unit)}"
+    for (unit, size), half in zip(_UNITS, _HALVES, strict=True):
+        if abs(seconds) >= size - half:
+            count = counted(round(abs(seconds) / size), unit)
             return f"in {count}" if seconds > 0 else f"{count} ago"
     return "now"
 

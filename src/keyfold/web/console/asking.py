@@ -8,10 +8,9 @@ import msgspec
 from litestar import Request
 
 from keyfold.domain.refusals import Invalid, Refusal
-from keyfold.web.console.listing import Column, Listing, address_of, asked
+from keyfold.web.console.listing import Column, Listing, address_of, asked, span
 from keyfold.web.problems import Problem, problem_of
 from keyfold.web.refused import note_refusal
-from keyfold.web.texts import t
 
 T = TypeVar("T")
 Req = Request[Any, Any, Any]
@@ -66,6 +65,6 @@ def onward(
         columns if sort else tuple(each._replace(sort="") for each in columns),
         [*rows],
         sort=sort,
-        position=t("table.onward", first=f"{first:,}", last=f"{first + len(rows) - 1:,}") if rows else "",
+        position=span("table.onward", first, first + len(rows) - 1) if rows else "",
         older=address_of(request.url.path, more) if more else None,
     )

@@ -102,7 +102,13 @@ async def _listing(request: Req) -> Listing:
         return address_of(this.path, {**place, way: str(edge.position)})
 
     return this._replace(
-        position=t("audit.span", first=f"{rows[0].position:,}", last=f"{rows[-1].position:,}") if rows else "",
+        position=t(
+            "audit.span" if len(rows) > 1 else "audit.span.one",
+            first=f"{rows[0].position:,}",
+            last=f"{rows[-1].position:,}",
+        )
+        if rows
+        else "",
         newer=step("before", rows[0]) if rows and (more if backwards else turned.after is not None) else None,
         older=step("after", rows[-1]) if rows and (backwards or more) else None,
     )

@@ -15,6 +15,7 @@ from keyfold.domain.reach import rules_of
 from keyfold.domain.record import encode
 from keyfold.domain.rule import EVENT_ACTIONS, Action, Options, Rule
 from keyfold.web.auth import caller, services
+from keyfold.web.console.key_bounds import bounds_parts
 from keyfold.web.console.pages import Req
 
 _NOTHING = Rule((), Options())
@@ -38,11 +39,15 @@ class Effect(NamedTuple):
 
 def moves(before: Document, after: Document) -> list[Move]:
     """Each field that the form has and that is another than before."""
-    found = zip(_parts(before), _parts(after), strict=True)
+    old, new = dict(_parts(before)), dict(_parts(after))
     return [
-        Move(field, [each for each in old if each not in new], [each for each in new if each not in old])
-        for (field, old), (_, new) in found
-        if old != new
+        Move(
+            field,
+            [each for each in old[field] if each not in new[field]],
+            [each for each in new[field] if each not in old[field]],
+        )
+        for field in old
+        if old[field] != new[field]
     ]
 
 
@@ -83,6 +88,7 @@ def _parts(of: Document) -> list[tuple[str, Sequence[str]]]:
     send, receive = rule.options.send, rule.options.receive
     end: Any = msgspec.to_builtins(of.expires_at)
     return [
+        *bounds_parts(of),
         ("permitted", rule.permitted),
         ("send", send.topics),
         ("autofill", [encode(send.autofill).decode()] if send.autofill else []),

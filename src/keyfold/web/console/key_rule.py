@@ -16,7 +16,17 @@ from keyfold.domain.key_events import Document
 from keyfold.domain.key_state import Key
 from keyfold.domain.refusals import Refusal
 from keyfold.web.auth import caller, correlation_id, services
+from keyfold.web.console.key_bounds import (
+    Bounds,
+    bounds_fields,
+    bounds_gains,
+    bounds_of,
+    bounds_sent,
+    managing,
+    roles,
+)
 from keyfold.web.console.key_changes import Effect, Move, effects, gains, moves
+from keyfold.web.console.key_names import names_of
 from keyfold.web.console.pages import HOME, Page, Req, page, to, written
 from keyfold.web.console.rule_form import Fields, Json, lines, rule_fields, rule_of, version_of
 from keyfold.web.console.session import form
@@ -38,6 +48,10 @@ _PLACES = {
     f"{RULE}.filters": "filters",
     "/sourceNetworks": "networks",
     "/expiresAt": "expiresAt",
+    "/role": "role",
+    "/conditions/integrations": "integrations",
+    "/conditions/partners": "partners",
+    "/conditions/environments": "environments",
 }
 """The field of the form that a refusal is about, by where that begins."""
 
@@ -47,6 +61,7 @@ class KeyForm(NamedTuple):
 
     permitted: tuple[str, ...]
     fields: dict[str, str]
+    bounds: Bounds
 
 
 class Preview(NamedTuple):
@@ -90,7 +105,8 @@ async def narrow_preview(request: Req, key_id: FromPath[str]) -> Page:
     """What the form as it stands would take away. Nothing is written."""
     state, version = await seen(request, KEY, key_id)
     shown = await _preview(request, state, await form(request), version)
-    return page(request, "console/parts/narrowing.html", preview=shown, key=_view(request, state))
+    names = await _names(request, shown, await _roles(request, state))
+    return page(request, "console/parts/narrowing.html", preview=shown, key=_view(request, state), names=names)
 
 
 def form_of(state: Key) -> KeyForm:
@@ -98,13 +114,14 @@ def form_of(state: Key) -> KeyForm:
     document, whole = state.document, KeyDocumentBody.of(state)
     end: Any = msgspec.to_builtins(document.expires_at)
     fields = {"networks": "\n".join(document.source_networks), "expiresAt": end or ""}
-    return KeyForm(whole.permitted, rule_fields(whole.options) | fields)
+    fields |= rule_fields(whole.options) | bounds_fields(document)
+    return KeyForm(whole.permitted, fields, bounds_of(document.conditions))
 
 
 def form_of_fields(given: Fields) -> KeyForm:
     """The form as somebody sent it."""
     sent = {name.removeprefix(f"{RULE}."): values[-1] for name, values in given.items()}
-    return KeyForm(tuple(given.get(f"{RULE}.permitted", [])), sent)
+    return KeyForm(tuple(given.get(f"{RULE}.permitted", [])), sent, bounds_sent(given))
 
 
 def _wanted(given: Fields, state: Key) -> Document:
@@ -114,6 +131,8 @@ def _wanted(given: Fields, state: Key) -> Document:
     base["expiresAt"] = given.get("expiresAt", [""])[-1].strip() or None
     if state.kind == "service":
         base |= rule_of(RULE, given, base["options"])
+    if state.kind == "account":
+        base |= managing(given, base)
     return decoded(KeyDocumentBody, base).document(state)
 
 
@@ -136,7 +155,8 @@ async def _preview(request: Req, state: Key, given: Fields, version: int) -> Pre
         await rehearsed
     except (Refusal, HTTPException) as error:
         return Preview([], [], [], problem_of(error, correlation_id(request)))
-    return Preview(moves(state.document, wanted), await effects(request, state, wanted), gains(state.document, wanted))
+    more = gains(state.document, wanted) + await bounds_gains(request, state.document, wanted)
+    return Preview(moves(state.document, wanted), await effects(request, state, wanted), more)
 
 
 async def _page(
@@ -154,6 +174,7 @@ async def _page(
         problem = problem_of(error, correlation_id(request))
     is_stale = isinstance(error, PreconditionFailed)
     shown = await _preview(request, state, given, version) if is_stale and given else Preview([], [], [], problem)
+    may_be = await _roles(request, state)
     return page(
         request,
         "console/key_narrow.html",
@@ -165,7 +186,18 @@ async def _page(
         preview=shown,
         faults=_faults(shown.problem),
         offer=await _offer(request, state),
+        roles=may_be,
+        names=await _names(request, shown, may_be),
     )
+
+
+async def _roles(request: Req, state: Key) -> dict[str, str]:
+    return await roles(request, state.document.role) if state.kind == "account" else {}
+
+
+async def _names(request: Req, shown: Preview, roles: dict[str, str]) -> dict[str, str]:
+    """Of what the key is, or will be, narrowed to."""
+    return roles | await names_of(request, [each for move in shown.moves for each in (*move.gone, *move.come)])
 
 
 async def _offer(request: Req, state: Key) -> Any:

@@ -145,9 +145,13 @@ def _first(query: Mapping[str, str], count: int, *, backwards: bool) -> int:
 
 
 def _position(first: int, count: int, total: int) -> str:
-    if total > MOST_COUNTED:
-        return t("table.of.many", first=f"{first:,}", last=f"{first + count - 1:,}", total=f"{MOST_COUNTED:,}")
-    return t("table.of", first=f"{first:,}", last=f"{first + count - 1:,}", total=f"{total:,}")
+    word = "table.of.many" if total > MOST_COUNTED else "table.of"
+    return span(word, first, first + count - 1, total=f"{min(total, MOST_COUNTED):,}")
+
+
+def span(word: str, first: int, last: int, **values: str) -> str:
+    """Which rows there are: the text of this name, or `<name>.one` for a single one."""
+    return t(word if last > first else f"{word}.one", first=f"{first:,}", last=f"{last:,}", **values)
 
 
 def _step(request: Request[Any, Any, Any], way: str, found: list[Any], first: int, *, is_there: bool) -> str | None:

@@ -1,24 +1,28 @@
-"""What an operator sees first: how partners, keys and the system stand, and what happened lately."""
+"""What an operator sees first: how partners, keys and the system stand, or stood, and what happened lately."""
 
 import asyncio
 from typing import Any, NamedTuple
 
 from litestar import get
 
-from keyfold.app.stages import STAGES
+from keyfold.app.stages import STAGES, Stage
 from keyfold.domain.aggregates import KEY, PARTNER, Aggregate
+from keyfold.domain.moment import Moment
 from keyfold.store.key_filter import KeyFilter
 from keyfold.store.stages import in_stage
 from keyfold.store.trail_filter import TrailFilter
 from keyfold.web.auth import SELF, caller, services
 from keyfold.web.console.key_names import names_of
-from keyfold.web.console.listing import MOST_COUNTED, address_of
+from keyfold.web.console.listing import MOST_COUNTED, address_of, asked
 from keyfold.web.console.pages import HOME, Page, Req, page
-from keyfold.web.health import api_readiness
+from keyfold.web.console.past import moment_asked
+from keyfold.web.health import Readiness, api_readiness
 from keyfold.web.v1.audit import entries
 from keyfold.web.v1.common import within_bounds
 
 _LATELY = 10
+_KNOWN: tuple[Stage, ...] = ("invited", "onboarded", "offboarded")
+"""Of the past: how keys were used isn't known, and so neither is who was further than onboarded."""
 
 
 class Tile(NamedTuple):
@@ -31,33 +35,43 @@ class Tile(NamedTuple):
 
 @get("/", opt={"permission": SELF})
 async def overview(request: Req) -> Page:
-    """As much of it as whoever is signed in may see."""
-    by, of = await caller(request), services(request)
-    readiness = await api_readiness(of.postgres, of.bus, of.sealing) if "workspace:read" in by.permissions else None
+    """As much of it as whoever is signed in may see; at a moment what is known of that."""
+    at, by = await moment_asked(request), await caller(request)
     lately = None
     if "audit:read" in by.permissions:
-        lately = (await entries(request, TrailFilter(), ascending=False, cursor=None, limit=_LATELY)).data
+        until = TrailFilter(until_position=at.position if at else None)
+        lately = (await entries(request, until, ascending=False, cursor=None, limit=_LATELY)).data
     return page(
         request,
         "console/overview.html",
-        partners=await _partners(request) if "partners:read" in by.permissions else None,
-        keys=await _keys(request) if "keys:read" in by.permissions else None,
-        readiness=readiness,
+        partners=await _partners(request, at) if "partners:read" in by.permissions else None,
+        keys=await _keys(request, at) if "keys:read" in by.permissions else None,
+        readiness=await _readiness(request) if at is None and "workspace:read" in by.permissions else None,
         lately=lately,
-        names=await names_of(request, [name for each in lately or () for name in (each.stream, each.actor.id)]),
+        names=await names_of(request, [name for each in lately or () for name in (each.stream, each.actor.id)], at),
         most=MOST_COUNTED,
+        at=at,
     )
 
 
-async def _partners(request: Req) -> list[Tile]:
-    totals = await asyncio.gather(*[_count(request, PARTNER, in_stage(stage)) for stage in STAGES])
-    counted = zip(STAGES, totals, strict=True)
-    return [Tile(f"stage.{stage}", total, f"{HOME}/partners?stage={stage}") for stage, total in counted]
+async def _readiness(request: Req) -> Readiness:
+    of = services(request)
+    return await api_readiness(of.postgres, of.bus, of.sealing)
 
 
-async def _keys(request: Req) -> list[Tile]:
+async def _partners(request: Req, at: Moment | None) -> list[Tile]:
+    stages = STAGES if at is None else _KNOWN
+    counting = [
+        _count(request, PARTNER, in_stage(each)) if at is None else _count(request, PARTNER, {}, each, at)
+        for each in stages
+    ]
+    counted = zip(stages, await asyncio.gather(*counting), strict=True)
+    return [Tile(f"stage.{each}", total, _shown(request, "partners", stage=each)) for each, total in counted]
+
+
+async def _keys(request: Req, at: Moment | None) -> list[Tile]:
     """Those that work, and those that somebody should look at."""
-    now = services(request).clock()
+    now = at.time if at else services(request).clock()
     looked_at: tuple[tuple[str, dict[str, str], KeyFilter, str | None], ...] = (
         ("overview.active", {"status": "active"}, KeyFilter(), "active"),
         ("overview.expiring", {"expiresWithinDays": "30"}, KeyFilter(expires_within_days=30), None),
@@ -66,14 +80,28 @@ async def _keys(request: Req) -> list[Tile]:
         ("overview.compromised", {"status": "compromised"}, KeyFilter(), "compromised"),
     )
     totals = await asyncio.gather(
-        *[_count(request, KEY, wanted.conditions(now), status) for _, _, wanted, status in looked_at]
+        *[_count(request, KEY, wanted.conditions(now), status, at) for _, _, wanted, status in looked_at]
     )
     counted = zip(looked_at, totals, strict=True)
-    return [Tile(word, total, address_of(f"{HOME}/keys", query)) for (word, query, *_), total in counted]
+    return [Tile(word, total, _shown(request, "keys", **query)) for (word, query, *_), total in counted]
 
 
-async def _count(request: Req, aggregate: Aggregate[Any], filters: dict[str, object], status: str | None = None) -> int:
+def _shown(request: Req, what: str, **query: str) -> str:
+    """The address of the list of what was counted, at the same moment."""
+    query |= {name: value for name, value in asked(request).items() if name == "asOf"}
+    return address_of(f"{HOME}/{what}", query)
+
+
+async def _count(
+    request: Req,
+    aggregate: Aggregate[Any],
+    filters: dict[str, object],
+    status: str | None = None,
+    at: Moment | None = None,
+) -> int:
     by, of = await caller(request), services(request)
     filters = {**filters, **within_bounds(by, aggregate, filters)}
-    here: Any = {"status": status, "now": of.clock(), "most": MOST_COUNTED}
-    return await of.lists.count(aggregate.prefix, by.workspace_id, filters, **here)
+    among: Any = {"status": status, "most": MOST_COUNTED}
+    if at is not None:
+        return await of.past.count(aggregate.prefix, by.workspace_id, filters, at=at, **among)
+    return await of.lists.count(aggregate.prefix, by.workspace_id, filters, now=of.clock(), **among)

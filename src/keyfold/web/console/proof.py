@@ -1,7 +1,7 @@
 """The log's tree: its head, who has signed it, that it has only grown; and what to check it with elsewhere."""
 
 from base64 import b64encode
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -46,7 +46,7 @@ class Head(NamedTuple):
     checkpoint: Checkpoint
     note: str
     signers: list[Signer]
-    age: float
+    at: datetime
 
     @property
     def root(self) -> str:
@@ -69,7 +69,7 @@ async def proof_page(request: Req) -> Page:
     of = services(request)
     store = TreeStore(of.postgres)
     signed, keys, witnesses = await store.shown(), await store.keys(), await store.witness_keys()
-    head = None if signed is None else head_of(signed, keys, witnesses)
+    head = None if signed is None else head_of(signed, keys, witnesses, of.clock())
     return page(
         request,
         "console/proof.html",
@@ -103,13 +103,14 @@ async def record_proof(request: Req, event_id: FromPath[str]) -> Response[bytes]
     return Response(of.proof.to_bytes(), media_type="application/octet-stream", headers=headers)
 
 
-def head_of(signed: Signed, keys: list[str], witnesses: list[str]) -> Head:
+def head_of(signed: Signed, keys: list[str], witnesses: list[str], now: datetime) -> Head:
     """With each signature judged by the key that it names, of the log's and its witnesses' verifier keys."""
     note = parse_note(signed.cosigned_note.encode())
     ours = [Verifier.parse(each) for each in keys]
     known = {(each.name, each.key_id): each for each in (*map(Verifier.parse, witnesses), *ours)}
     signers = [_signer(note.text, each, known.get((each.name, each.key_id)), ours) for each in note.signatures]
-    return Head(Checkpoint.parse(note.text), signed.cosigned_note, [each for each in signers if each], signed.age)
+    at = now - timedelta(seconds=signed.age)
+    return Head(Checkpoint.parse(note.text), signed.cosigned_note, [each for each in signers if each], at)
 
 
 def _signer(text: str, of: Signature, key: Verifier | None, ours: list[Verifier]) -> Signer | None:

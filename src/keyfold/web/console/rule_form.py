@@ -70,6 +70,16 @@ def form_of_fields(given: Fields) -> RuleForm:
     )
 
 
+def fields_of(form: RuleForm) -> Fields:
+    """The form as it is sent when nobody has touched it."""
+    given = {name: [text] for name, text in form.fields.items()}
+    given["environments"] = [each.name for each in form.environments if each.is_offered]
+    for each in form.environments:
+        given[f"{each.name}.permitted"] = [*each.permitted]
+        given |= {f"{each.name}.{name}": [text] for name, text in each.fields.items()}
+    return given
+
+
 def terms_of(given: Fields, kept: Integration | None) -> Terms:
     """The terms that a form asks for; what it has no field for stays as it is kept. Raises `Invalid`, or
     `ValidationException` as the API does."""

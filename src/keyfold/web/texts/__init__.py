@@ -4,6 +4,7 @@ from keyfold.web.texts import (
     console,
     console_audit,
     console_keys,
+    console_narrow,
     console_proof,
     integrations,
     partners,
@@ -18,6 +19,7 @@ TEXTS: dict[str, str] = {
     **partners.TEXTS,
     **topics.TEXTS,
     **console_keys.TEXTS,
+    **console_narrow.TEXTS,
     **console_audit.TEXTS,
     **console_proof.TEXTS,
 }

@@ -30,7 +30,9 @@ TEXTS: dict[str, str] = {
     "nav.health": "Health",
     # a table
     "table.of": "{first} to {last} of {total}",
+    "table.of.one": "{first} of {total}",
     "table.of.many": "{first} to {last} of more than {total}",
+    "table.of.many.one": "{first} of more than {total}",
     "table.newer": "Previous",
     "table.older": "Next",
     "table.pages": "Pages of the list",
@@ -65,9 +67,13 @@ TEXTS: dict[str, str] = {
     "overview.compromised": "compromised",
     "overview.many": "more than {n}",
     "overview.lately": "What happened lately",
+    "overview.before": "What had happened by then",
     "overview.all": "The whole audit trail",
+    "overview.all.before": "The audit trail until then",
     "overview.none": "Nothing has happened yet",
     "overview.none.todo": "Invite a partner, and it begins.",
+    "overview.none.before": "Nothing had happened by then",
+    "overview.none.before.todo": "Go back to now, or choose a later moment.",
     # health
     "health.ready": "ready",
     "health.unready": "not ready",

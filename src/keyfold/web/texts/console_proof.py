@@ -12,7 +12,6 @@ TEXTS: dict[str, str] = {
     "proof.size": "Records",
     "proof.root": "Root",
     "proof.age": "Signed",
-    "proof.age.ago": "{seconds} seconds ago",
     "proof.last": "Last record",
     "proof.waits": "Waiting to be signed: {count}.",
     "proof.signers": "Who has signed it",
@@ -38,9 +37,9 @@ TEXTS: dict[str, str] = {
     "proof.here.check": "Check now",
     "proof.here.signature": "The signature is that of the log's key.",
     "proof.here.first": "This is the first look from this browser. The head is remembered.",
-    "proof.here.same": "It is the head that was seen last, at {size} records.",
-    "proof.here.grown": "From {from} to {to} records: nothing before has changed.",
-    "proof.here.bad": "This does not go on from what this browser saw before ({from} records). Keep this page, and "
+    "proof.here.same": "It is the head that was seen last, of size {size}.",
+    "proof.here.grown": "From size {from} to {to}: nothing before has changed.",
+    "proof.here.bad": "This does not go on from what this browser saw before, of size {from}. Keep this page, and "
     "tell an "
     "auditor.",
     "proof.here.forged": "The signature is wrong.",

@@ -84,6 +84,14 @@ TEXTS: dict[str, str] = {
     "rule.policy.nameTemplate": "Name of a key",
     "rule.warning": "A smaller rule is in force for every key at once: what a key has beyond it is refused at its next "
     "use. Lifetimes and rotations are for keys that are issued from now on.",
+    "rule.environments": "Offered",
+    "rule.stale": "Somebody has changed this integration meanwhile. Nothing was saved.",
+    "rule.stale.what": "What you have typed is still here, and all else is as it is by now. This is what the other "
+    "has changed. Save once more if what the form says is what you want.",
+    "rule.stale.same": "What you have typed is still here, and nothing on this form is another than before. Save once "
+    "more if that is what you want.",
+    "rule.stale.who": "Who it was",
+    "rule.stale.mine": "You have typed something else, which would take its place.",
     "rule.save": "Save the rule",
     "rule.create": "Create the integration",
     "rule.changes": "Changes:",

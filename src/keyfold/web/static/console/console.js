@@ -9,12 +9,14 @@
 
   // ---- times
 
-  const relative = new Intl.RelativeTimeFormat("en", { numeric: "always" });
+  let format; // made when it is first needed, as that takes a browser 25 ms
+  const relative = (n, unit) => (format ??= new Intl.RelativeTimeFormat("en", { numeric: "always" })).format(n, unit);
   const UNITS = [["year", 31536000], ["month", 2592000], ["week", 604800], ["day", 86400], ["hour", 3600], ["minute", 60]];
   function said(moment) {
     const seconds = (moment - Date.now()) / 1000;
-    for (const [unit, size] of UNITS) {
-      if (Math.abs(seconds) >= size) return relative.format(Math.round(seconds / size), unit);
+    for (const [n, [unit, size]] of UNITS.entries()) {
+      // so little before it is whole, a larger unit is said, and never 60 minutes
+      if (Math.abs(seconds) >= size - (UNITS[n + 1]?.[1] ?? 0) / 2) return relative(Math.round(seconds / size), unit);
     }
     return "now";
   }

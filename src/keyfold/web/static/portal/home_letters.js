@@ -25,7 +25,7 @@ function card(letter, again) {
       "dl",
       { class: "figures" },
       row(t("letters.consumer"), theirs(consumer), " ", mono(keyId)),
-      row(t("letters.deliveries"), t("letters.times", { n: deadLetter.deliveries })),
+      row(t("letters.deliveries"), t(deadLetter.deliveries === 1 ? "letters.times.one" : "letters.times", { n: deadLetter.deliveries })),
       row(t("letters.why"), t(`letters.${deadLetter.reason}`), deadLetter.detail && [": ", theirs(deadLetter.detail)]),
     ),
     deadLetter.event ? h("details", {}, h("summary", {}, t("history.details")), json(deadLetter.event)) : h("p", { class: "quiet" }, t("letters.gone")),

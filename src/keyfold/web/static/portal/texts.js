@@ -315,6 +315,7 @@ export const texts = {
   "letters.why": "Why",
   "letters.deliveries": "Delivered",
   "letters.times": "{n} times",
+  "letters.times.one": "once",
   "letters.gone": "The event isn't stored any more.",
   "letters.max-deliveries": "never acknowledged",
   "letters.terminated": "refused by your app",
