@@ -113,5 +113,5 @@ async def read_log(
         rows = await postgres.fetch(query("read_after"), after, size)
         if not rows:
             return
-        yield [Logged(*row) for row in rows]
+        yield [*map(Logged._make, rows)]
         after = rows[-1]["position"]

@@ -36,7 +36,7 @@ class Relay:
         cursor, self._cursor = self._cursor, None  # whatever fails below, the next step looks again
         if cursor is None:
             cursor = await self._agreed_end()
-        rows = [Logged(*row) for row in await self._postgres.fetch(query("read_after"), cursor, BATCH)]
+        rows = [*map(Logged._make, await self._postgres.fetch(query("read_after"), cursor, BATCH))]
         if not rows:
             # idle: see whether the stream has lost something meanwhile
             self._cursor = cursor if await self._stream.last() == cursor else None
