@@ -2,12 +2,12 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,9 @@ class Browser:
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self._pages: dict[str, Page] = {}
         self._attached_to: set[str] = set()
+        self._profiles: list[Page] = []
+        self._used: list[Page] = []
+        self._kept: set[str] = set()
 
     async def call(self, method: str, session: str = "", **params: Any) -> Any:
         number = next(self._numbers)
@@ -60,9 +63,40 @@ class Browser:
             return await answer
 
     async def page(self, *, beside: "Page | None" = None) -> "Page":
-        """A new tab of an own, fresh profile, or of the same as another one."""
-        context = beside.context if beside else (await self.call("Target.createBrowserContext"))["browserContextId"]
+        """A new tab of a profile of its own, as good as new, or of the same as another one."""
+        context = beside.context if beside else await self._profile()
         target = await self.call("Target.createTarget", url="about:blank", browserContextId=context)
+        return await self._attached(target["targetId"], context)
+
+    async def _profile(self) -> str:
+        """One as good as new. Chromium takes a second to make one, and as long for its first window."""
+        if not self._profiles:
+            made = (await self.call("Target.createBrowserContext"))["browserContextId"]
+            self._profiles.append(await self._tab(made))
+        self._used.append(self._profiles.pop())
+        return self._used[-1].context
+
+    async def clear(self) -> None:
+        """Closes every tab that was asked for, since one that nobody looks at any more goes on with its animations and
+        its streams; and forgets all that the profiles have seen: of each, the first tab stays, empty."""
+        known = (await self.call("Target.getTargets"))["targetInfos"]
+        for each in known:
+            if each["type"] == "page" and each["targetId"] not in self._kept:
+                with contextlib.suppress(BrowserError):  # it was just being closed
+                    await self.call("Target.closeTarget", targetId=each["targetId"])
+        while self._used:
+            first = self._used.pop()
+            await first.call("Storage.clearDataForOrigin", origin="*", storageTypes="all")
+            await first.call("Network.clearBrowserCache")
+            for method in ("Storage.clearCookies", "Browser.resetPermissions"):
+                await self.call(method, browserContextId=first.context)
+            await self.call("Browser.setDownloadBehavior", behavior="default", browserContextId=first.context)
+            self._profiles.append(first)
+
+    async def _tab(self, context: str) -> "Page":
+        """The first of a profile."""
+        target = await self.call("Target.createTarget", url="about:blank", browserContextId=context)
+        self._kept.add(target["targetId"])
         return await self._attached(target["targetId"], context)
 
     async def _attached(self, target: str, context: str) -> "Page":
@@ -256,7 +290,7 @@ async def wait_until(true: Callable[[], Awaitable[bool]], what: str) -> None:
         await asyncio.sleep(0.03)
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def browsing(profile: Path) -> AsyncIterator[Browser]:
     """A browser until the block ends."""
     to_browser, from_browser = os.pipe(), os.pipe()

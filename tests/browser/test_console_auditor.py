@@ -31,7 +31,7 @@ from .console import account_key, signed_in
 from .portal import faults, needs_chromium, workspace
 from .test_portal import HOSTILE
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), needs_chromium]
+pytestmark = [pytest.mark.asyncio(loop_scope="package"), needs_chromium]
 
 
 class Story(NamedTuple):
@@ -43,7 +43,7 @@ class Story(NamedTuple):
     auditor: str
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="package")
 async def story(system: System) -> Story:
     link = await system.invite(appName="Warehouse")
     async with httpx.AsyncClient(base_url=system.url) as client:

@@ -12,7 +12,7 @@ from .console import account_key, filled, sign_in_link, signed_in
 from .portal import faults, needs_chromium, workspace
 from .speed import soon
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), needs_chromium]
+pytestmark = [pytest.mark.asyncio(loop_scope="package"), needs_chromium]
 FIRST_PAGE = 100_000
 """Bytes that the first page has over the wire at the most."""
 

@@ -14,7 +14,7 @@ from keyfold.domain.tokens import mint
 from .chromium import Browser, Page, wait_until
 from .portal import needs_chromium, redeemed, secrets_on, settled
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="package")
 MARKUP = "<img src=x onerror=alert(1)><b>bold</b> & Söhne"
 
 

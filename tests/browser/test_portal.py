@@ -28,7 +28,7 @@ from .portal import (
 )
 from .speed import soon
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), needs_chromium]
+pytestmark = [pytest.mark.asyncio(loop_scope="package"), needs_chromium]
 FIRST_PAGE = 100_000
 """Bytes that the first page has over the wire at the most."""
 HOSTILE = {

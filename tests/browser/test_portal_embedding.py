@@ -13,7 +13,7 @@ from examples.system import System
 from .chromium import Browser, Page
 from .portal import LOOKS, fresh_link, needs_chromium, present, violations, workspace
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), needs_chromium]
+pytestmark = [pytest.mark.asyncio(loop_scope="package"), needs_chromium]
 
 
 class Site:
@@ -30,7 +30,7 @@ class Site:
             <keyfold-portal src="{system.url}" integration="{system.integration_id}"></keyfold-portal>""".encode()
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="package")
 async def site() -> AsyncIterator[Site]:
     """On localhost, where the system is on 127.0.0.1: to a browser these are two sites."""
     made: list[Site] = []

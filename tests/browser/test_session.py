@@ -1,33 +1,18 @@
 """The portal's session in a real browser, over plain http on this machine as `keyfold up` serves it."""
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
-from examples.system import System, hosted
-from keyfold.cli.embedded import Postgres
+from examples.system import System
 
-from .chromium import PATH, Browser, Page, browsing
+from .chromium import PATH, Browser, Page
 
 pytestmark = [
-    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.asyncio(loop_scope="package"),
     pytest.mark.skipif(not PATH.exists(), reason=f"THE SESSION IS NOT TESTED IN A BROWSER: there is no {PATH}"),
 ]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def system(postgres_server: Postgres, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
-    async with hosted(postgres_server, tmp_path_factory.mktemp("system")) as this:
-        yield this
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
-    async with browsing(tmp_path_factory.mktemp("profile")) as this:
-        yield this
 
 
 async def ask(page: Page, method: str, path: str, body: Any = None) -> list[Any]:

@@ -16,11 +16,10 @@ from keyfold.domain.partner import Invitation
 from keyfold.domain.permissions import PERMISSIONS, ROLES, Conditions
 from keyfold.domain.record import Actor
 from keyfold.domain.refusals import Forbidden, NotFound
-from keyfold.web.app import litestar_app
 from keyfold.web.auth import PUBLIC, SELF
 from keyfold.web.console.session import COOKIE
-from keyfold.web.services import Services
 
+from .routes import application
 from .tenant import ORIGIN, Clock, Tenant, bearer, problem
 
 DOOR = "/console/sign-in"
@@ -250,11 +249,11 @@ async def test_a_form_that_is_sent_twice_invites_once_and_shows_the_same_link(wo
     assert invited["data"]["metadata"] == {"customerId": "c_1"}
 
 
-def pages(services: Services) -> list[tuple[str, str, str]]:
+def pages() -> list[tuple[str, str, str]]:
     """Method, path and permission of all that the console has."""
     return [
         (method, route.path_format, handler.opt["permission"])
-        for route in litestar_app(services).routes
+        for route in application().routes
         if isinstance(route, HTTPRoute) and route.path.startswith("/console")
         for handler in route.route_handlers
         for method in sorted(handler.http_methods - {"OPTIONS", "HEAD"})
@@ -273,7 +272,7 @@ async def test_every_page_demands_its_permission_of_the_key_as_it_is_now(workspa
     role_id = role.json()["data"]["id"]
     key = await workspace.key(role_id)
     await entered(workspace, key)
-    guarded = [each for each in pages(workspace.services) if each[2] not in (PUBLIC, SELF)]
+    guarded = [each for each in pages() if each[2] not in (PUBLIC, SELF)]
     assert len(guarded) > 15
     before = await workspace.services.journal.head()
     for method, path, permission in guarded:
@@ -310,7 +309,7 @@ async def test_an_auditor_is_shown_no_form_and_may_send_none(workspace: Tenant) 
     page = await workspace.api.get(f"/console/partners/{partner_id}")
     assert re.findall(r'method="post"[^>]*action="([^"]*)"', page.text) == ["/console/sign-out"]
     before = await workspace.services.journal.head()
-    for method, path, permission in pages(workspace.services):
+    for method, path, permission in pages():
         if method == "POST" and permission in PERMISSIONS - ROLES["auditor"]:
             sent = {"once": workspace.services.office.new_id("req"), "reason": "x"}
             assert (await workspace.api.post(at(path, workspace), data=sent, headers=OURS)).status_code == 403, path

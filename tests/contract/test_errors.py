@@ -6,8 +6,6 @@ from typing import Any
 import httpx
 import pytest
 
-from keyfold.web.services import Services
-
 from .routes import NOWHERE, Things, routes
 from .tenant import PARTNER, Tenant, app_of, bearer, problem
 
@@ -78,8 +76,8 @@ async def test_another_method_is_refused_with_those_that_are_allowed(
     assert answer.headers["allow"] == allow
 
 
-async def test_options_needs_no_key_on_any_route(api: httpx.AsyncClient, services: Services) -> None:
-    for route in routes(services):
+async def test_options_needs_no_key_on_any_route(api: httpx.AsyncClient) -> None:
+    for route in routes():
         answer = await api.options(route.at(NOTHING))
         assert answer.status_code == 204, route
         assert "OPTIONS" in answer.headers["allow"]
@@ -88,7 +86,7 @@ async def test_options_needs_no_key_on_any_route(api: httpx.AsyncClient, service
 async def test_head_on_the_api_is_answered_and_never_does_anything(workspace: Tenant) -> None:
     _, token = await workspace.invite()
     before = await workspace.services.journal.head()
-    for route in routes(workspace.services):
+    for route in routes():
         answer = await workspace.api.head(route.at(NOTHING), headers=bearer(workspace.owner_key))
         assert answer.status_code < 500, route
         assert answer.content == b""

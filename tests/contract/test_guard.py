@@ -5,20 +5,17 @@ import re
 from litestar.routes import HTTPRoute
 
 from keyfold.domain.permissions import INTEGRATION_KEY, PERMISSIONS, PORTAL, ROLES
-from keyfold.settings import Settings
-from keyfold.web.app import litestar_app
 from keyfold.web.auth import EVENTS, PUBLIC, SELF, SESSION, guard
 from keyfold.web.pages.handbook import source
 from keyfold.web.pages.openapi import camel_path
 from keyfold.web.pages.permissions import HOLDERS, page
-from keyfold.web.services import Services
 
-from .routes import routes
+from .routes import application, routes
 
 
-async def test_every_route_of_the_api_has_the_guard_and_names_a_permission(settings: Settings) -> None:
+async def test_every_route_of_the_api_has_the_guard_and_names_a_permission() -> None:
     """A controller with a `before_request` of its own would silently replace it."""
-    routes = [route for route in litestar_app(Services(settings)).routes if isinstance(route, HTTPRoute)]
+    routes = [route for route in application().routes if isinstance(route, HTTPRoute)]
     handlers = [
         handler
         for route in routes
@@ -32,14 +29,14 @@ async def test_every_route_of_the_api_has_the_guard_and_names_a_permission(setti
         assert handler.opt["permission"] in PERMISSIONS | {EVENTS, PUBLIC, SELF, SESSION}, handler
 
 
-async def test_what_every_key_may_do_is_about_itself(settings: Settings) -> None:
-    for route in routes(Services(settings)):
+async def test_what_every_key_may_do_is_about_itself() -> None:
+    for route in routes():
         about_itself = route.path.startswith("/api/v1/keys/self") or route.path == "/api/v1/console/links"
         assert (route.permission == SELF) == about_itself, route
 
 
-async def test_what_a_session_alone_may_do_is_at_the_portal(settings: Settings) -> None:
-    for route in routes(Services(settings)):
+async def test_what_a_session_alone_may_do_is_at_the_portal() -> None:
+    for route in routes():
         assert (route.permission == SESSION) == route.path.startswith("/api/v1/portal"), route
 
 
@@ -48,14 +45,14 @@ async def test_the_page_on_permissions_is_what_the_code_says() -> None:
     assert source("permissions") == page()
 
 
-async def test_the_page_on_permissions_names_every_route_and_who_may_call_it(settings: Settings) -> None:
+async def test_the_page_on_permissions_names_every_route_and_who_may_call_it() -> None:
     told = {
         (method, path): (permission, who)
         for method, path, permission, who in re.findall(
             r"^\| `([A-Z]+) ([^`]+)` \| `([^`]+)` \| ([^|]+) \|$", source("permissions"), re.MULTILINE
         )
     }
-    routed = {(each.method, camel_path(each.path)): each.permission for each in routes(Services(settings))}
+    routed = {(each.method, camel_path(each.path)): each.permission for each in routes()}
     assert {at: permission for at, (permission, _) in told.items()} == routed
     for permission, who in told.values():
         unbound = {PUBLIC: "everybody", SELF: "every key", EVENTS: "service keys, by their rule", SESSION: "portal"}

@@ -274,7 +274,7 @@ async def test_no_write_is_done_in_the_past_and_no_read_takes_the_past_for_the_p
     things = await things_of(workspace)
     head = await workspace.services.journal.head()
     by_key = PERMISSIONS | {EVENTS, SELF}
-    writes = [each for each in routes(workspace.services) if each.method != "GET" and each.permission in by_key]
+    writes = [each for each in routes() if each.method != "GET" and each.permission in by_key]
     assert len(writes) > 20
     for each in writes:
         headers = key.headers if each.permission == EVENTS else owner

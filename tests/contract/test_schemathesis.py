@@ -7,13 +7,12 @@ import pytest
 from schemathesis import Case
 from schemathesis import GenerationMode as Mode
 
-from keyfold.web.app import litestar_app
 from keyfold.web.pages.openapi import document
 from keyfold.web.services import Services
 from keyfold.web.sessions import SESSION_COOKIE
 
 from .fuzzing import Grounding, Operation, ask, cases, client, operations
-from .routes import things_of
+from .routes import application, things_of
 from .tenant import ORIGIN, Tenant, bearer
 
 NUMBER = 2
@@ -38,8 +37,7 @@ class Caller(NamedTuple):
 @pytest.fixture(scope="module")
 def described() -> list[Operation]:
     """All operations. The application needs nothing running to say what it does."""
-    nothing: Any = None
-    return operations(document(litestar_app(nothing)))
+    return operations(document(application()))
 
 
 @pytest.fixture(scope="module")

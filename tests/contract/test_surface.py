@@ -11,13 +11,12 @@ import pytest
 from litestar.routes import HTTPRoute
 
 from keyfold.bus.subjects import LIFECYCLE
-from keyfold.web.app import litestar_app
 from keyfold.web.auth import EVENTS, SESSION
 from keyfold.web.pages.openapi import camel_path
 from keyfold.worker.worker import Worker
 
 from .conftest import System
-from .routes import routes, things_of
+from .routes import application, routes, things_of
 from .tenant import PARTNER, Tenant, bearer, position_of
 
 TABLES = """
@@ -74,7 +73,7 @@ async def test_the_openapi_document_describes_every_route_of_the_api(workspace: 
     assert described["openapi"].startswith("3.1")
     routes = {
         (unnamed(route.path_format), method.lower())
-        for route in litestar_app(workspace.services).routes
+        for route in application().routes
         if isinstance(route, HTTPRoute) and route.path.startswith("/api/")
         for method in route.methods - {"OPTIONS"}
     }
@@ -111,7 +110,7 @@ async def test_the_etag_that_is_described_is_the_one_that_is_sent(workspace: Ten
     described = (await workspace.api.get("/openapi.json")).json()["paths"]
     things, owner = await things_of(workspace), bearer(workspace.owner_key)
     told = set()
-    for route in routes(workspace.services):
+    for route in routes():
         if route.method == "GET" and route.permission not in (EVENTS, SESSION):
             answer = await route.ask(workspace.api, things, owner)
             assert answer.status_code == 200, route

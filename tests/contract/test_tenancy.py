@@ -2,14 +2,12 @@
 
 import pytest
 
-from keyfold.web.services import Services
-
 from .routes import Route, Things, bodies, routes, things_of
 from .tenant import PARTNER, Tenant, bearer, position_of, problem
 
 
-def routes_with_ids(services: Services) -> list[Route]:
-    return [route for route in routes(services) if {*route.names} & {*Things._fields}]
+def routes_with_ids() -> list[Route]:
+    return [route for route in routes() if {*route.names} & {*Things._fields}]
 
 
 async def test_another_workspaces_ids_are_404_on_every_route_exactly_as_ids_that_dont_exist(
@@ -18,7 +16,7 @@ async def test_another_workspaces_ids_are_404_on_every_route_exactly_as_ids_that
     theirs = await things_of(neighbour)
     nowhere, owner = theirs.nowhere(), bearer(workspace.owner_key)
     before = await workspace.services.journal.head()
-    tried = routes_with_ids(workspace.services)
+    tried = routes_with_ids()
     assert {name for route in tried for name in route.names} == {*Things._fields} - {"target_id"}
     for route in tried:
         foreign = problem(await route.ask(workspace.api, theirs, owner), 404, "not-found")
@@ -32,7 +30,7 @@ async def test_another_workspaces_ids_are_404_on_every_route_exactly_as_ids_that
 async def test_its_own_ids_are_found_on_every_route(workspace: Tenant) -> None:
     """Otherwise a 404 to everybody would pass for tenancy."""
     owner = bearer(workspace.owner_key)
-    for route in routes_with_ids(workspace.services):
+    for route in routes_with_ids():
         answer = await route.ask(workspace.api, await things_of(workspace), owner)
         assert answer.status_code in (200, 201, 410), (route, answer.text)
 
@@ -46,7 +44,7 @@ async def test_a_route_that_the_walks_dont_know_is_said_to_need_a_body(workspace
         with pytest.raises(AssertionError) as failed:
             await new.ask(workspace.api, things, {})
         assert what in str(failed.value)
-    routed = {(route.method, route.path) for route in routes(workspace.services)}
+    routed = {(route.method, route.path) for route in routes()}
     assert [known for known in bodies(things) if known not in routed] == []
 
 

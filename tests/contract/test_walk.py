@@ -39,7 +39,7 @@ async def walked(workspace: Tenant, asking: Asking, mine: Things | None = None) 
     """Asks every route, and gives how many let the caller in. No id of a route is of anything, so none does harm."""
     mine, entered = mine or await things_of(workspace), 0
     workspace.api.cookies.clear()
-    for route in sorted(routes(workspace.services), key=lambda each: each.path == SIGN_OUT):
+    for route in sorted(routes(), key=lambda each: each.path == SIGN_OUT):
         answer = await route.ask(workspace.api, mine.nowhere() if route.names else mine, asking.headers)
         if (lacking := lacked(route, asking)) is None:
             entered += 1
@@ -96,7 +96,7 @@ async def test_an_integration_key_passes_where_its_permissions_say_and_nowhere_e
 
 async def test_a_service_key_is_let_in_to_nothing_but_itself(workspace: Tenant) -> None:
     _, keys = await workspace.onboard()
-    routed = routes(workspace.services)
+    routed = routes()
     entered = await walked(workspace, Asking(bearer(keys["prod"]["secret"]), frozenset()))
     assert entered == sum(route.permission in (EVENTS, SELF, PUBLIC) for route in routed)
 
@@ -111,7 +111,7 @@ async def test_a_portal_session_passes_where_the_portals_permissions_say_and_now
 async def test_without_a_key_every_route_answers_401_and_how_to_come_back(workspace: Tenant) -> None:
     things = await things_of(workspace)
     workspace.api.cookies.clear()
-    refused = [route for route in routes(workspace.services) if route.permission != PUBLIC]
+    refused = [route for route in routes() if route.permission != PUBLIC]
     assert len(refused) > 15
     for route in refused:
         answer = await route.ask(workspace.api, things, {})
@@ -131,7 +131,7 @@ async def test_a_role_with_exactly_what_a_route_needs_passes_and_one_with_all_bu
     all_but: dict[str, str] = {each: await key_with(workspace, PERMISSIONS - {each}) for each in sorted(PERMISSIONS)}
     mine = await things_of(workspace)
     workspace.api.cookies.clear()
-    for route in routes(workspace.services):
+    for route in routes():
         if route.permission in (EVENTS, SELF, PUBLIC, SESSION):
             continue
         needs = frozenset(needed(route))
@@ -144,4 +144,4 @@ async def test_a_role_with_exactly_what_a_route_needs_passes_and_one_with_all_bu
 
 
 async def test_every_permission_opens_a_route(workspace: Tenant) -> None:
-    assert {route.permission for route in routes(workspace.services)} - {EVENTS, SELF, PUBLIC, SESSION} == PERMISSIONS
+    assert {route.permission for route in routes()} - {EVENTS, SELF, PUBLIC, SESSION} == PERMISSIONS

@@ -45,15 +45,17 @@ CAUSE = Cause(ACTOR, "req_tests")
 SEALING = Sealing(PEPPERS, os.urandom)
 OPENER = Opener(SEALING)
 SHOP = Terms(name="Shop")
+HEAD = "SELECT coalesce(max(position), 0) FROM keyfold.log"
 
 
 async def wait_until(true: Callable[[], Any], seconds: float = 10.0, every: float = 0.02) -> None:
-    """Waits for a condition, a plain one or one to await."""
+    """Waits for a condition, a plain one or one to await, which is asked less often the longer it takes."""
     deadline = asyncio.get_running_loop().time() + seconds
     while True:
         held = true()
         if inspect.isawaitable(held):
             held = await held
+            every = min(1.3 * every, 0.1)
         if held:
             return
         assert asyncio.get_running_loop().time() < deadline, f"not within {seconds} s: {true}"
@@ -141,13 +143,14 @@ async def cursors(url: str) -> dict[str, int]:
 
 async def projected(url: str, *, seconds: float = 15.0) -> int:
     """Waits until every projection is at the head of the log, and gives it."""
+    async with connected(url) as connection:
 
-    async def current() -> bool:
-        head = await value(url, "SELECT coalesce(max(position), 0) FROM keyfold.log")
-        return set((await cursors(url)).values()) == {head}
+        async def current() -> bool:
+            cursors = await connection.fetch("SELECT DISTINCT position FROM projections.cursors")
+            return [position for (position,) in cursors] == [await connection.fetchval(HEAD)]
 
-    await wait_until(current, seconds)
-    return int(await value(url, "SELECT coalesce(max(position), 0) FROM keyfold.log"))
+        await wait_until(current, seconds)
+        return int(await connection.fetchval(HEAD))
 
 
 async def verified(worker_url: str) -> dict[str, Verified]:

@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from keyfold.logs import set_up_logging
 from keyfold.settings import Settings, read_settings
 
 GRACE = 5
@@ -19,17 +18,25 @@ GRACE = 5
 @click.command()
 def api() -> None:
     """Serve the HTTP API. Settings come from KEYFOLD_… variables."""
-    settings = read_settings(os.environ)
-    set_up_logging(settings)
+    settings = _begin()
     _run(_serve_api(settings))
 
 
 @click.command()
 def worker() -> None:
     """Run relay, projections and housekeeping. Serves /health and /metrics on KEYFOLD_PORT."""
+    settings = _begin()
+    _run(_serve_worker(settings))
+
+
+def _begin() -> Settings:
+    """Both begin with a thousand imports, in which nothing becomes garbage: until they are done, none is looked for."""
+    gc.disable()
+    from keyfold.logs import set_up_logging  # noqa: PLC0415
+
     settings = read_settings(os.environ)
     set_up_logging(settings)
-    _run(_serve_worker(settings))
+    return settings
 
 
 async def _serve_api(settings: Settings) -> None:
@@ -48,8 +55,7 @@ async def _serve_api(settings: Settings) -> None:
 
 
 async def _serve_worker(settings: Settings) -> None:
-    from keyfold.web.app import health_app  # noqa: PLC0415
-    from keyfold.web.health import worker_readiness  # noqa: PLC0415
+    from keyfold.web.health import health_app, worker_readiness  # noqa: PLC0415
     from keyfold.worker.worker import Worker  # noqa: PLC0415
 
     this = Worker(settings)
@@ -77,8 +83,8 @@ async def _until_stopped(settings: Settings, app: Any, background: Coroutine[Any
         timeout_graceful_shutdown=GRACE,
     )
     server = uvicorn.Server(config)
-    gc.collect()
-    gc.freeze()  # what is there by now stays: no collection needs to look at it again
+    gc.freeze()  # what is there by now stays: no collection needs to look at it, now or later
+    gc.enable()
     # uvicorn hands the signal on when it has stopped: by default that would end us before we have closed anything
     signal.signal(signal.SIGTERM, lambda *_: setattr(server, "should_exit", True))
     work = asyncio.create_task(background)

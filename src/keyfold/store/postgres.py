@@ -42,6 +42,12 @@ def unavailable() -> Unavailable:
     return Unavailable("The database can't be reached. Nothing is lost; try again in a moment.")
 
 
+async def _as_it_is(connection: asyncpg.Connection) -> None:
+    """Nobody changes a session here, so there is nothing to undo when a connection goes back: asyncpg's own way would
+    ask the server for it, which costs as much again as a small statement. What is left of a transaction it rolls back.
+    """
+
+
 class Line:
     """One connection for one who is at work all the time: to take one of the pool and give it back costs as much as a
     small statement. Made when it is first needed, and anew after a failure."""
@@ -96,6 +102,7 @@ class Postgres:
             timeout=PATIENCE,
             command_timeout=LONGEST,
             server_settings=self._session,
+            reset=_as_it_is,
         )
 
     async def close(self) -> None:

@@ -1,7 +1,5 @@
 """The HTTP application: the API, its description, the pages, health and metrics."""
 
-import os
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from litestar import Litestar, Request, Response, Router
@@ -14,11 +12,10 @@ from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import ASGIApp
 
 from keyfold import __version__
-from keyfold.app.clock import SteadyClock
 from keyfold.web import problems
 from keyfold.web.console import router as console
 from keyfold.web.edge import Edge
-from keyfold.web.health import Readiness, api_readiness, health_routes
+from keyfold.web.health import api_readiness, health_routes
 from keyfold.web.log import log_routes
 from keyfold.web.pages import page_routes
 from keyfold.web.refused import note_refusal
@@ -58,14 +55,6 @@ def litestar_app(services: Services) -> Litestar:
 def _refuse(request: Request[Any, Any, Any], error: Exception) -> Response[problems.Problem]:
     note_refusal(request, error)
     return problems.respond(request, error)
-
-
-def health_app(check: Callable[[], Awaitable[Readiness]]) -> ASGIApp:
-    """Health and metrics alone, for a worker process."""
-    app = Litestar(
-        health_routes(check), exception_handlers={Exception: problems.respond}, openapi_config=None, logging_config=None
-    )
-    return Edge(app, clock=SteadyClock(), entropy=os.urandom)
 
 
 def _openapi() -> OpenAPIConfig:

@@ -1,14 +1,17 @@
 """`/health/live`, `/health/ready` and `/metrics`, the same for an API and a worker process."""
 
+import os
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol
 
 import asyncpg
 import msgspec
-from litestar import MediaType, Response, get
+from litestar import Litestar, MediaType, Response, get
 from litestar.handlers import HTTPRouteHandler
+from litestar.types import ASGIApp
 from prometheus_client import generate_latest
 
+from keyfold.app.clock import SteadyClock
 from keyfold.app.ports import DataKey
 from keyfold.app.sealing import SealBrokenError, Sealing
 from keyfold.app.trouble import Trouble
@@ -16,6 +19,8 @@ from keyfold.bus.connection import Bus
 from keyfold.domain.refusals import Unavailable
 from keyfold.store.postgres import Postgres
 from keyfold.store.queries import query
+from keyfold.web import problems
+from keyfold.web.edge import Edge
 
 MAX_LAG = 10_000
 """How many positions a projection may be behind before it counts as unready."""
@@ -108,3 +113,12 @@ def health_routes(check: Callable[[], Awaitable[Readiness]]) -> list[HTTPRouteHa
         return Response(generate_latest(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return [live, ready, metrics]
+
+
+def health_app(check: Callable[[], Awaitable[Readiness]]) -> ASGIApp:
+    """Health and metrics alone, for a worker process. Made here, and not beside the API: to import that takes longer
+    than the worker's whole start."""
+    app = Litestar(
+        health_routes(check), exception_handlers={Exception: problems.respond}, openapi_config=None, logging_config=None
+    )
+    return Edge(app, clock=SteadyClock(), entropy=os.urandom)

@@ -1,9 +1,9 @@
 """The loops that make the log provable, as the settings want them: the tree, and one for each witness."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from keyfold.audit.signing import Signer
-from keyfold.audit.witness import Witness
 from keyfold.bus.connection import Bus
 from keyfold.bus.lifecycle import LifecycleStream
 from keyfold.settings import Settings, SettingsError
@@ -13,7 +13,10 @@ from keyfold.worker.leader import Leader
 from keyfold.worker.loop import Loop
 from keyfold.worker.publishing import Publishing
 from keyfold.worker.tree import TreeGrower
-from keyfold.worker.witnesses import Asker
+
+if TYPE_CHECKING:
+    from keyfold.audit.witness import Witness
+    from keyfold.worker.witnesses import Asker
 
 
 def auditing_loops(
@@ -23,11 +26,17 @@ def auditing_loops(
     store = TreeStore(postgres)
     publishing = Publishing(bus, settings.checkpoint_file)
     grower = TreeGrower(store, stream, signers_of(settings), publishing, settings.checkpoint_seconds)
-    askers = {f"witness {each.name}": Asker(store, each) for each in witnesses_of(settings)}
+    askers = _askers(settings, store) if settings.witnesses.strip() else {}
     return [
         Loop("tree", step=grower.step, every=0.2, leader=leader("tree")),
         *[Loop(name, step=asker.step, every=0.2, leader=leader(name)) for name, asker in askers.items()],
     ]
+
+
+def _askers(settings: Settings, store: TreeStore) -> "dict[str, Asker]":
+    from keyfold.worker.witnesses import Asker  # noqa: PLC0415 - an HTTP client, which few workers need
+
+    return {f"witness {each.name}": Asker(store, each) for each in witnesses_of(settings)}
 
 
 def signers_of(settings: Settings) -> list[Signer]:
@@ -45,8 +54,10 @@ def signers_of(settings: Settings) -> list[Signer]:
     return signers
 
 
-def witnesses_of(settings: Settings) -> list[Witness]:
+def witnesses_of(settings: Settings) -> "list[Witness]":
     """Raises `SettingsError`."""
+    from keyfold.audit.witness import Witness  # noqa: PLC0415
+
     try:
         found = [Witness.parse(each) for each in settings.witnesses.split(",") if settings.witnesses.strip()]
     except ValueError:

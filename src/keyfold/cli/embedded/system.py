@@ -10,8 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-
-import asyncpg
+from importlib import import_module
 
 from keyfold.cli.embedded.binaries import EmbeddedError
 from keyfold.cli.embedded.child import Child
@@ -56,6 +55,7 @@ class LocalSystem:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.nats.start())
             group.create_task(self._start_database())
+            group.create_task(asyncio.to_thread(import_module, "keyfold.store.migrate"))  # heavy, while they start
 
     async def start_processes(self) -> None:
         """The API and the worker; they take a moment."""
@@ -114,6 +114,8 @@ class LocalSystem:
 
     async def _start_database(self) -> None:
         await self.postgres.start()
+        import asyncpg  # noqa: PLC0415
+
         from keyfold.store.migrate import SchemaError, migrate  # noqa: PLC0415
 
         try:

@@ -1,7 +1,5 @@
 """The console, for operators and auditors: pages made on the server, for whoever is signed in with an account key."""
 
-from litestar import Router
-
 from keyfold.web.console.audit import event, trail
 from keyfold.web.console.audit_export import export, export_page
 from keyfold.web.console.changes import changes
@@ -30,8 +28,9 @@ from keyfold.web.console.session import guard
 from keyfold.web.console.sign_in import sign_in, sign_in_page, sign_out
 from keyfold.web.console.topic_schema import add_schema, check_schema, schema_page
 from keyfold.web.console.topics import change_topic, describe_topic, edit_topic, new_topic, topic, withdraw_topic
+from keyfold.web.routing import Routes
 
-router = Router(
+router = Routes(
     path="/console",
     before_request=guard,
     exception_handlers={Exception: refuse},

@@ -19,6 +19,7 @@ from keyfold.web.console.past import moment_asked
 from keyfold.web.health import Readiness, api_readiness
 from keyfold.web.v1.audit import entries
 from keyfold.web.v1.common import within_bounds
+from keyfold.web.v1.trail import AuditView
 
 _LATELY = 10
 _KNOWN: tuple[Stage, ...] = ("invited", "onboarded", "offboarded")
@@ -36,17 +37,16 @@ class Tile(NamedTuple):
 @get("/", opt={"permission": SELF})
 async def overview(request: Req) -> Page:
     """As much of it as whoever is signed in may see; at a moment what is known of that."""
-    at, by = await moment_asked(request), await caller(request)
-    lately = None
-    if "audit:read" in by.permissions:
-        until = TrailFilter(until_position=at.position if at else None)
-        lately = (await entries(request, until, ascending=False, cursor=None, limit=_LATELY)).data
+    at = await moment_asked(request)
+    lately, partners, keys, readiness = await asyncio.gather(
+        _lately(request, at), _partners(request, at), _keys(request, at), _readiness(request, at)
+    )
     return page(
         request,
         "console/overview.html",
-        partners=await _partners(request, at) if "partners:read" in by.permissions else None,
-        keys=await _keys(request, at) if "keys:read" in by.permissions else None,
-        readiness=await _readiness(request) if at is None and "workspace:read" in by.permissions else None,
+        partners=partners,
+        keys=keys,
+        readiness=readiness,
         lately=lately,
         names=await names_of(request, [name for each in lately or () for name in (each.stream, each.actor.id)], at),
         most=MOST_COUNTED,
@@ -54,12 +54,23 @@ async def overview(request: Req) -> Page:
     )
 
 
-async def _readiness(request: Req) -> Readiness:
+async def _lately(request: Req, at: Moment | None) -> list[AuditView] | None:
+    if "audit:read" not in (await caller(request)).permissions:
+        return None
+    until = TrailFilter(until_position=at.position if at else None)
+    return (await entries(request, until, ascending=False, cursor=None, limit=_LATELY)).data
+
+
+async def _readiness(request: Req, at: Moment | None) -> Readiness | None:
+    if at is not None or "workspace:read" not in (await caller(request)).permissions:
+        return None
     of = services(request)
     return await api_readiness(of.postgres, of.bus, of.sealing)
 
 
-async def _partners(request: Req, at: Moment | None) -> list[Tile]:
+async def _partners(request: Req, at: Moment | None) -> list[Tile] | None:
+    if "partners:read" not in (await caller(request)).permissions:
+        return None
     stages = STAGES if at is None else _KNOWN
     counting = [
         _count(request, PARTNER, in_stage(each)) if at is None else _count(request, PARTNER, {}, each, at)
@@ -69,8 +80,10 @@ async def _partners(request: Req, at: Moment | None) -> list[Tile]:
     return [Tile(f"stage.{each}", total, _shown(request, "partners", stage=each)) for each, total in counted]
 
 
-async def _keys(request: Req, at: Moment | None) -> list[Tile]:
+async def _keys(request: Req, at: Moment | None) -> list[Tile] | None:
     """Those that work, and those that somebody should look at."""
+    if "keys:read" not in (await caller(request)).permissions:
+        return None
     now = at.time if at else services(request).clock()
     looked_at: tuple[tuple[str, dict[str, str], KeyFilter, str | None], ...] = (
         ("overview.active", {"status": "active"}, KeyFilter(), "active"),

@@ -1,8 +1,7 @@
 """Version 1 of the API: one controller for each kind of thing."""
 
-from litestar import Router
-
 from keyfold.web.auth import guard
+from keyfold.web.routing import Routes
 from keyfold.web.v1.audit import AuditController, AuditEventController
 from keyfold.web.v1.audit_export import AuditExportController
 from keyfold.web.v1.audit_history import HistoryController
@@ -31,7 +30,7 @@ from keyfold.web.v1.topics import KeyTopicController, TopicController
 from keyfold.web.v1.verification import VerificationController
 from keyfold.web.v1.workspace import WorkspaceController
 
-router = Router(
+router = Routes(
     path="/api/v1",
     before_request=guard,
     route_handlers=[
