@@ -13,7 +13,7 @@ from keyfold.store.trail_filter import ActorKind, TrailFilter
 from keyfold.web.console.asking import onward, read
 from keyfold.web.console.key_names import names_of
 from keyfold.web.console.keys import Text
-from keyfold.web.console.listing import ROWS, Column, Listing, address_of, asked
+from keyfold.web.console.listing import ROWS, Column, Listing, address_of, asked, span
 from keyfold.web.console.pages import Page, Req, page
 from keyfold.web.console.proof_record import proved
 from keyfold.web.texts import t
@@ -102,13 +102,7 @@ async def _listing(request: Req) -> Listing:
         return address_of(this.path, {**place, way: str(edge.position)})
 
     return this._replace(
-        position=t(
-            "audit.span" if len(rows) > 1 else "audit.span.one",
-            first=f"{rows[0].position:,}",
-            last=f"{rows[-1].position:,}",
-        )
-        if rows
-        else "",
+        position=span("audit.span", rows[0].position, rows[-1].position) if rows else "",
         newer=step("before", rows[0]) if rows and (more if backwards else turned.after is not None) else None,
         older=step("after", rows[-1]) if rows and (backwards or more) else None,
     )

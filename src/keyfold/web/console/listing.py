@@ -151,7 +151,7 @@ def _position(first: int, count: int, total: int) -> str:
 
 def span(word: str, first: int, last: int, **values: str) -> str:
     """Which rows there are: the text of this name, or `<name>.one` for a single one."""
-    return t(word if last > first else f"{word}.one", first=f"{first:,}", last=f"{last:,}", **values)
+    return t(word if last != first else f"{word}.one", first=f"{first:,}", last=f"{last:,}", **values)
 
 
 def _step(request: Request[Any, Any, Any], way: str, found: list[Any], first: int, *, is_there: bool) -> str | None:
