@@ -139,6 +139,20 @@ class Browser:
                 answer.set_result(message["result"])
 
 
+_MIDDLE = """async (selector) => {
+    for (let before = "";;) {
+        const element = document.querySelector(selector);
+        element.scrollIntoView({behavior: "instant", block: "center"});
+        const box = element.getBoundingClientRect();
+        const middle = [box.x + box.width / 2, box.y + box.height / 2];
+        const settles = document.querySelector(".htmx-settling, .htmx-added, .htmx-swapping");
+        if (`${middle}` === before && !settles) return middle;
+        before = `${middle}`;
+        await new Promise((done) => [requestAnimationFrame(done), setTimeout(done, 50)]);
+    }
+}"""
+
+
 class Page:
     """A tab. `complaints` are what the console would show in red, failed requests aside; `received` counts
     bytes over the wire, headers included."""
@@ -185,7 +199,11 @@ class Page:
 
     async def until(self, expression: str) -> None:
         """Waits until the expression is true, whatever page it is true on."""
-        await wait_until(lambda: self._is_true(expression), expression)
+        try:
+            await wait_until(lambda: self._is_true(expression), expression)
+        except AssertionError as error:
+            error.add_note(f"The page says:\n{await self.text('body')}")
+            raise
 
     async def _is_true(self, expression: str) -> bool:
         try:
@@ -202,15 +220,9 @@ class Page:
         return str(await self.evaluate(f"document.querySelector({json.dumps(selector)}).innerText"))
 
     async def click(self, selector: str) -> None:
-        """A real click in the middle of the element, as by a mouse."""
-        middle = await self.evaluate(
-            f"""(() => {{
-                const element = document.querySelector({json.dumps(selector)});
-                element.scrollIntoView({{behavior: "instant", block: "center"}});
-                const box = element.getBoundingClientRect();
-                return [box.x + box.width / 2, box.y + box.height / 2];
-            }})()"""
-        )
+        """A real click in the middle of the element, as by a mouse: once htmx has settled what it has brought, and the
+        element stays where it is (pages scroll smoothly), as people wait for it, too."""
+        middle = await self.evaluate(f"({_MIDDLE})({json.dumps(selector)})")
         at = {"x": middle[0], "y": middle[1], "button": "left", "clickCount": 1}
         await self.call("Input.dispatchMouseEvent", type="mousePressed", **at)
         await self.call("Input.dispatchMouseEvent", type="mouseReleased", **at)

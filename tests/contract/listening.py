@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from integration.support import LIMIT
 from keyfold.web.services import Services
 
 from .tenant import app_of
@@ -56,7 +57,7 @@ class Listener:
             if not message.get("more_body"):
                 self.done.set()
 
-    async def hear(self, most: int, *, seconds: float = 15) -> list[Heard]:
+    async def hear(self, most: int, *, seconds: float = LIMIT) -> list[Heard]:
         """The next events, as soon as there are so many."""
         async with asyncio.timeout(seconds):
             while len(heard := self.heard[self._taken :]) < most:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
+from integration.support import LIMIT
 from keyfold.web.services import Services
 
 from .tenant import app_of
@@ -52,7 +53,7 @@ class Reading:
     def events(self) -> list[Event]:
         return [_event(each) for each in self.body.decode().split("\n\n")[:-1] if "data:" in each]
 
-    async def until(self, count: int, seconds: float = 5) -> list[Event]:
+    async def until(self, count: int, seconds: float = LIMIT) -> list[Event]:
         """The events so far, once there are so many."""
         async with asyncio.timeout(seconds):
             while len(self.events) < count or not self.status:
@@ -60,7 +61,7 @@ class Reading:
                 await self._came.wait()
         return self.events
 
-    async def end(self, seconds: float = 5) -> list[Event]:
+    async def end(self, seconds: float = LIMIT) -> list[Event]:
         """All events, once the server has ended it."""
         async with asyncio.timeout(seconds):
             await self.ended.wait()
@@ -101,7 +102,7 @@ async def reading(services: Services, path: str, headers: Mapping[str, str], **q
         yield this
     finally:
         gone.set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(LIMIT):
             await served
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from integration.support import LIMIT
 from keyfold.app.schedules import Schedules
 from keyfold.app.work import Cause
 from keyfold.domain.permissions import Conditions
@@ -246,7 +247,7 @@ async def test_an_export_reads_no_more_than_its_reader_takes(
         await asyncio.sleep(0.3)
         assert sum(read) <= 4  # what is on its way, and the page that waits behind it
         stream.resume()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(LIMIT):
             await stream.ended.wait()
     assert len(stream.body.splitlines()) == sum(read) > 10
 

@@ -17,6 +17,9 @@ from .consuming import CONSUMERS, call, consumers, data, joined, publish, pull, 
 from .keys import act, change, changed, delegate, done, eventually, held, issue, join, rotated
 from .tenant import Tenant, bearer, problem
 
+LONG = 30
+"""Seconds that a pull would wait, had it nothing to end for."""
+
 
 async def test_a_key_pulls_what_was_sent_and_gets_it_no_more_once_it_is_acknowledged(workspace: Tenant) -> None:
     key = (await joined(workspace)).keys["prod"]
@@ -42,25 +45,23 @@ async def test_a_key_pulls_what_was_sent_and_gets_it_no_more_once_it_is_acknowle
 
 async def test_a_pull_waits_for_the_first_event_and_for_no_more(workspace: Tenant) -> None:
     key = (await joined(workspace)).keys["prod"]
-    waiting = asyncio.create_task(pull(workspace, key, wait=20))
+    waiting = asyncio.create_task(pull(workspace, key, wait=LONG))
     while not (await consumers(workspace, key))["own"]["waiting"]:
         await asyncio.sleep(0.01)
-    began = time.monotonic()
     await publish(workspace, key, 1)
-    assert [each["event"]["data"] for each in await waiting] == [1]
-    assert time.monotonic() - began < 2
+    assert [each["event"]["data"] for each in await asyncio.wait_for(waiting, LONG / 2)] == [1]
 
 
 async def test_a_pull_gives_up_when_its_time_is_over(workspace: Tenant) -> None:
     key = (await joined(workspace)).keys["prod"]
     began = time.monotonic()
     assert await pull(workspace, key, wait=1) == []
-    assert 0.9 < time.monotonic() - began < 3
+    assert 0.9 < time.monotonic() - began < LONG / 2
 
 
 async def test_a_batch_has_no_more_than_was_asked_for_and_loses_nothing_of_the_rest(workspace: Tenant) -> None:
     key = (await joined(workspace)).keys["prod"]
-    waiting = asyncio.create_task(pull(workspace, key, batch=2, wait=20))
+    waiting = asyncio.create_task(pull(workspace, key, batch=2, wait=LONG))
     await publish(workspace, key, *range(5))
     got = [each["event"]["data"] for each in await waiting]
     while len(got) < 5:
@@ -91,7 +92,7 @@ async def test_what_is_rejected_without_a_delay_comes_again_after_a_second(works
     began = time.monotonic()
     assert await say(workspace, key, "nack", events) == ["done"]
     assert len(await pull(workspace, key, wait=10)) == 1
-    assert 0.9 < time.monotonic() - began < 5
+    assert time.monotonic() - began > 0.9
 
 
 async def test_more_time_can_be_asked_for(workspace: Tenant) -> None:
@@ -323,12 +324,10 @@ async def test_a_predecessor_with_a_larger_rule_gets_what_its_successor_may(work
 async def test_a_pull_that_waits_ends_with_the_key(workspace: Tenant, what: str) -> None:
     partner = await joined(workspace)
     key, other = partner.keys["prod"], (await join(workspace)).keys["prod"]
-    waiting = asyncio.create_task(call(workspace, key, "/own/pull", {"waitSeconds": 30}))
+    waiting = asyncio.create_task(call(workspace, key, "/own/pull", {"waitSeconds": LONG}))
     await asyncio.sleep(0.3)
     await done(workspace, what, key.id)
-    began = time.monotonic()
-    problem(await waiting, 401, "unauthenticated")
-    assert time.monotonic() - began < 1
+    problem(await asyncio.wait_for(waiting, LONG / 2), 401, "unauthenticated")
     await publish(workspace, other, "afterwards")
     problem(await call(workspace, key, "/own/pull", {}), 401, "unauthenticated")
 

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from integration.support import LIMIT
 from keyfold.domain.ids import new_id
 from keyfold.domain.permissions import BuiltInRole
 from keyfold.domain.policy import KeyPolicy, Offer
@@ -319,6 +320,6 @@ async def test_a_wrong_secret_of_a_known_key_costs_as_much_as_an_unknown_key(
     assert (await workspace.services.verifier.verify(known["secret"])).valid
     monkeypatch.setattr(postgres, "fetch", counted)
     assert await cost(wrong) == await cost(unknown) == sorted([query("digests"), query("load")])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LIMIT):
         while await cost(known["secret"]):  # what just moved is told once more by the tail, and then kept
             await asyncio.sleep(0.05)

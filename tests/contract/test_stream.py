@@ -1,16 +1,17 @@
 """App events as server-sent events: from anywhere on, without a gap or anything twice, for as long as the key may."""
 
 import asyncio
-import time
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from integration.support import LIMIT
 from keyfold.domain.filters import Filter
 from keyfold.domain.policy import KeyPolicy, Offer
 from keyfold.domain.rates import Rate
 from keyfold.domain.rule import History, Options, Receive
+from keyfold.web.flow import HEARTBEAT
 
 from .conftest import System
 from .consuming import joined, publish, pulled, receiving
@@ -19,6 +20,8 @@ from .listening import Heard, Listener, listening
 from .tenant import Tenant, bearer, problem
 
 STREAM = "/api/v1/events/stream"
+SOON = HEARTBEAT * 2 / 3
+"""Seconds in which a stream ends that doesn't wait for anything to be said in it."""
 
 
 def follow(workspace: Tenant, key: Held, last: str = "", **query: str) -> Any:
@@ -107,27 +110,22 @@ async def test_a_reader_of_a_stream_that_was_lost_gets_all_of_the_new_one(system
 
 
 @pytest.mark.parametrize(("what", "code"), [("revoke", "revoked"), ("suspend", "suspended")])
-async def test_a_stream_ends_within_a_second_of_its_key_and_says_why(workspace: Tenant, what: str, code: str) -> None:
+async def test_a_stream_ends_with_its_key_and_says_why(workspace: Tenant, what: str, code: str) -> None:
     key, other = (await joined(workspace)).keys["prod"], (await join(workspace)).keys["prod"]
     async with follow(workspace, key) as reader:
         await done(workspace, what, key.id)
-        began = time.monotonic()
         await publish(workspace, other, "afterwards")
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(SOON):
             await reader.done.wait()
-        assert time.monotonic() - began < 1
         assert [(each.event, each.data) for each in reader.heard] == [("end", {"code": code})]
 
 
 async def test_a_stream_ends_for_a_reader_that_takes_nothing(workspace: Tenant) -> None:
     key = (await joined(workspace)).keys["prod"]
-    headers, began = key.headers, 0.0
-    async with listening(workspace.services, STREAM, headers) as reader:
+    async with asyncio.timeout(SOON), listening(workspace.services, STREAM, key.headers) as reader:
         reader.reads.clear()
         await publish(workspace, key, *range(5))
         await done(workspace, "revoke", key.id)
-        began = time.monotonic()
-    assert time.monotonic() - began < 5
 
 
 async def test_a_rule_that_becomes_smaller_holds_at_once_and_one_that_grows_too(workspace: Tenant) -> None:
@@ -144,7 +142,7 @@ async def test_a_rule_that_becomes_smaller_holds_at_once_and_one_that_grows_too(
         await publish(workspace, sender, 3, topic="app/hidden")
         assert values(await reader.hear(1)) == [3]
         await changed(workspace, key.id, {"permitted": ["send"]})
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(SOON):
             await reader.done.wait()
         assert reader.heard[-1].data == {"code": "action-not-permitted"}
 
@@ -265,7 +263,7 @@ async def test_a_quiet_stream_is_kept_alive(workspace: Tenant, monkeypatch: pyte
     monkeypatch.setattr("keyfold.web.flow.HEARTBEAT", 0.1)
     key = (await joined(workspace)).keys["prod"]
     async with follow(workspace, key) as reader:
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(LIMIT):
             while reader.body.count(b": heartbeat\n\n") < 3:
                 await asyncio.sleep(0.01)
 

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from integration.support import LIMIT
 from keyfold.app.schemas import SchemaViolation
 from keyfold.web.services import Services
 
@@ -111,8 +112,8 @@ async def test_events_are_held_to_the_newest_version_at_once_in_every_process(
 
 
 async def hears(services: Services, key: Any, data: Any, expected: list[str]) -> None:
-    """Within what a process takes to hear of another's writes."""
-    async with asyncio.timeout(2):
+    """Once a process has heard of another's writes."""
+    async with asyncio.timeout(LIMIT):
         while await violations(services, key, data) != expected:
             await asyncio.sleep(0.001)
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from .proxy import Proxy
+from .shims import FailingSync, SteppedClock
 from .system import Process, System
 from .test_hearing import paused
 from .test_postgres_down import crash, without_postgres
@@ -44,6 +45,16 @@ def of_link(proxy: Proxy) -> dict[str, Breaking]:
         "one isn't heard": lambda: proxy.swallowing("to server"),
         "one is cut off": proxy.cut,
     }
+
+
+def of_disk(system: System, disk: FailingSync) -> dict[str, Breaking]:
+    """For a system whose Postgres has been started around it."""
+    return {"fsync fails": lambda: unwritable(system, disk)}
+
+
+def of_clock(clock: SteppedClock) -> dict[str, Breaking]:
+    """Of one process: minutes ahead, and a day behind."""
+    return {f"a clock is off by {each} s": lambda each=each: off(clock, each) for each in (600, -86_400)}  # type: ignore[misc]
 
 
 async def a_while(dice: random.Random) -> None:
@@ -87,6 +98,24 @@ async def restarted_postgres(system: System) -> AsyncIterator[None]:
     await system.database.server.stop()
     await system.database.server.start()
     yield
+
+
+@asynccontextmanager
+async def unwritable(system: System, disk: FailingSync) -> AsyncIterator[None]:
+    """Postgres panics at its next commit, and can't recover before the disk takes writes."""
+    with disk.breaks():
+        yield
+    await system.database.server.stop()
+    await system.database.server.start()
+
+
+@asynccontextmanager
+async def off(clock: SteppedClock, seconds: int) -> AsyncIterator[None]:
+    clock.step(seconds)
+    try:
+        yield
+    finally:
+        clock.step(0)
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ _FAILING_SYNC = """
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-static int broken(void) { const char *file = getenv("SHIM_FILE"); return file && access(file, F_OK) == 0; }
+static int broken(void) { const char *file = getenv("FAILING_SYNC"); return file && access(file, F_OK) == 0; }
 int fsync(int file) { if (broken()) { errno = EIO; return -1; } return syscall(SYS_fsync, file); }
 int fdatasync(int file) { if (broken()) { errno = EIO; return -1; } return syscall(SYS_fdatasync, file); }
 """
@@ -33,7 +33,7 @@ _STEPPED_CLOCK = """
 static volatile long *offset;
 static long seconds(void) {
     if (!offset) {
-        const char *file = getenv("SHIM_FILE");
+        const char *file = getenv("STEPPED_CLOCK");
         int opened = file ? open(file, O_RDONLY) : -1;
         if (opened < 0) return 0;
         offset = mmap(0, sizeof(long), PROT_READ, MAP_SHARED, opened, 0);
@@ -63,9 +63,11 @@ time_t time(time_t *where) {
 
 
 class Shim:
-    """A library, and the file by which it is told what to do. All may read it, since Postgres has its own user."""
+    """A library, and the file by which it is told what to do, named by a variable. All may read it, since Postgres has
+    its own user."""
 
-    def __init__(self, source: str, folder: Path) -> None:
+    def __init__(self, variable: str, source: str, folder: Path) -> None:
+        self._variable = variable
         compiler = shutil.which("gcc") or shutil.which("cc")
         if compiler is None:
             pytest.skip("there is no C compiler here")
@@ -76,10 +78,10 @@ class Shim:
 
     @contextmanager
     def around(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-        """Processes that are made meanwhile have it."""
+        """Processes that are made meanwhile have it, beside others."""
         with monkeypatch.context() as patch:
-            patch.setenv("LD_PRELOAD", str(self._library))
-            patch.setenv("SHIM_FILE", str(self.file))
+            patch.setenv("LD_PRELOAD", str(self._library), prepend=":")
+            patch.setenv(self._variable, str(self.file))
             yield
 
 
@@ -106,12 +108,12 @@ class SteppedClock(Shim):
 @contextmanager
 def failing_sync() -> Iterator[FailingSync]:
     with tempfile.TemporaryDirectory() as folder:
-        yield FailingSync(_FAILING_SYNC, Path(folder))
+        yield FailingSync("FAILING_SYNC", _FAILING_SYNC, Path(folder))
 
 
 @contextmanager
 def stepped_clock() -> Iterator[SteppedClock]:
     with tempfile.TemporaryDirectory() as folder:
-        clock = SteppedClock(_STEPPED_CLOCK, Path(folder))
+        clock = SteppedClock("STEPPED_CLOCK", _STEPPED_CLOCK, Path(folder))
         clock.step(0)
         yield clock

@@ -16,7 +16,6 @@ from .breaking import killed
 from .rounds import consumers, recorded
 from .shims import SteppedClock, stepped_clock
 from .system import Process, System, onboard, started
-from .watch import BOUND
 
 pytestmark = pytest.mark.long
 
@@ -72,7 +71,7 @@ async def test_what_a_process_ahead_of_time_has_opened_another_shuts(
             other.kill()
             revoked = await http.post(f"/api/v1/keys/{key['id']}/revoke", json={"reason": "r"}, headers=system.owner)
             assert revoked.status_code == 200, revoked.text
-            await wait_until(lambda: not client.is_connected, BOUND)
+            await wait_until(lambda: not client.is_connected)
             with pytest.raises(nats.errors.Error, match="Authorization Violation"):
                 await connected(system.nats.url, key["secret"])
             await client.close()

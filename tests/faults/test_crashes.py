@@ -51,7 +51,7 @@ async def test_a_second_worker_takes_over_within_seconds_of_a_kill(system: Syste
         async def goes_on() -> bool:
             return bool(await value(system.database.admin_url, lag) > position + 20)
 
-        await wait_until(goes_on, 6)
+        await wait_until(goes_on)
     finally:
         await load.stop()
         other.close()

@@ -7,7 +7,7 @@ import signal
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import pytest
 
 from conftest import Database, make_settings, new_database
 from integration.support import append, connected, entry, new_id, wait_until
-from keyfold.bus.hearing import LEASE, Hearing
+from keyfold.bus.hearing import EVERY, LEASE, Hearing
 from keyfold.cli.embedded import Nats
 from keyfold.cli.embedded import Postgres as Server
 from keyfold.domain.refusals import Unavailable
@@ -91,11 +91,13 @@ async def paused(server: Nats | Server) -> AsyncIterator[None]:
 
 
 @pytest.mark.long
-async def test_a_nats_that_hangs_is_noticed_by_its_silence(settings: Settings, nats_server: Nats) -> None:
+async def test_a_nats_that_hangs_is_noticed_by_its_silence(
+    settings: Settings, nats_server: Nats, record_property: Callable[[str, object], None]
+) -> None:
     """The connection stays open all the while. What moves meanwhile is told, and memory used again afterwards."""
     async with running(settings) as one, running(settings) as other:
         async with paused(nats_server):
-            assert await seconds_until_lost(other) < 0.8
+            record_property("measured", f"a NATS that hangs is noticed after {await seconds_until_lost(other):.2f} s")
             assert other.services.bus.is_connected
             meanwhile = [await one.append() for _ in range(5)]
             await wait_until(lambda: {*meanwhile} <= {*other.told})
@@ -104,18 +106,19 @@ async def test_a_nats_that_hangs_is_noticed_by_its_silence(settings: Settings, n
 
 
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGSTOP"])
-async def test_a_postgres_that_is_away_ends_the_lease_within_a_second(
-    own_postgres_server: Server, nats_server: Nats, how: str
+async def test_a_postgres_that_is_away_ends_the_lease(
+    own_postgres_server: Server, nats_server: Nats, how: str, record_property: Callable[[str, object], None]
 ) -> None:
     settings = make_settings(await new_database(own_postgres_server), nats_server)
     async with running(settings) as one, running(settings) as other:
         if how == "SIGKILL":
             own_postgres_server.kill()
-            assert await seconds_until_lost(other) < 1
+            seconds = await seconds_until_lost(other)
             await own_postgres_server.start()
         else:
             async with paused(own_postgres_server):
-                assert await seconds_until_lost(other) < 1
+                seconds = await seconds_until_lost(other)
+        record_property("measured", f"{how}: the lease ends {seconds:.2f} s after Postgres went")
         await wait_until(lambda: other.is_current)
         stream = await appended(one)
         await wait_until(lambda: stream in other.told)
@@ -220,7 +223,8 @@ async def delays(settings: Settings, appends: int) -> list[float]:
     return sorted(told[stream] - at for stream, at in answered.items())
 
 
-async def test_another_process_is_told_within_milliseconds(settings: Settings) -> None:
-    """By the push: the tail alone would take a tenth of a second in the middle."""
+async def test_another_process_is_told(settings: Settings, record_property: Callable[[str, object], None]) -> None:
     async with asyncio.timeout(60):
-        assert statistics.median(await delays(settings, 200)) < 0.02
+        middle = statistics.median(await delays(settings, 200))
+    record_property("measured", f"another process is told {middle * 1000:.1f} ms after an append")
+    assert middle < EVERY / 2, "that was the tail"

@@ -5,19 +5,22 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import pytest
 
 from conftest import Database
 from keyfold.cli.embedded import Nats
+from keyfold.cli.embedded import Postgres as Server
 from keyfold.settings import Settings
 
 from .apps import Taker
-from .breaking import Breaking, a_while, of_link, of_postgres, of_processes
+from .breaking import Breaking, a_while, of_clock, of_disk, of_link, of_postgres, of_processes
 from .proxy import proxying
 from .rounds import consumers, recorded
-from .system import Process, System, another_api, running_system
+from .shims import failing_sync, stepped_clock
+from .system import Process, System, running_system, started, system_on
 
 # nats-py leaves the socket of a server that died to the garbage collector
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -56,24 +59,41 @@ async def test_a_short_history_amid_faults_goes_with_the_log_the_streams_and_the
     record_property("measured", said)
 
 
+class Frail(NamedTuple):
+    """A system of which everything breaks: two APIs, one of them behind a network that does and by a clock that is
+    stepped, and a Postgres on a disk that fails."""
+
+    system: System
+    other: Process
+    breaking: Mapping[str, Breaking]
+
+
+@pytest.fixture
+async def frail(nats_server: Nats, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Frail]:
+    with failing_sync() as disk, stepped_clock() as clock, disk.around(monkeypatch):
+        async with (
+            system_on(Server(tmp_path / "postgres"), nats_server, tmp_path) as system,
+            proxying(system.nats.port) as proxy,
+        ):
+            with clock.around(monkeypatch):
+                other = Process("api", msgspec.structs.replace(system.settings, nats_url=proxy.url), tmp_path)
+            async with started(other):
+                breaking = of_processes(system, other) | of_link(proxy) | of_clock(clock)
+                yield Frail(system, other, breaking | of_postgres(system) | of_disk(system, disk))
+
+
 @pytest.mark.long
 @pytest.mark.timeout(0)
 async def test_whatever_breaks_in_whichever_order_the_history_goes_with_what_there_is(
-    mortal_system: System,
+    frail: Frail,
     rounds: int,
     seed: int,
     tmp_path: Path,
     record_property: Callable[[str, object], None],
 ) -> None:
-    """Two APIs, one of them behind a network that breaks, and a Postgres that does."""
-    system = mortal_system
-    async with (
-        proxying(system.nats.port) as proxy,
-        another_api(system, nats_url=proxy.url) as other,
-        consumers(system, native=True) as takers,
-    ):
-        breaking = of_processes(system, other) | of_postgres(system) | of_link(proxy)
+    apis = [frail.system.api, frail.other]
+    async with consumers(frail.system, native=True) as takers:
         for number in range(seed, seed + max(1, rounds // 2)):
             async with asyncio.timeout(120):
-                said = await assert_right(system, [system.api, other], breaking, takers, number, tmp_path)
+                said = await assert_right(frail.system, apis, frail.breaking, takers, number, tmp_path)
             record_property("measured", said)

@@ -17,6 +17,8 @@ from keyfold.settings import Settings
 from keyfold.web.app import create_app
 from keyfold.web.services import Services
 
+from .support import LIMIT
+
 
 class Api:
     """Serves over HTTP on a port that stays the same, from start to stop, again and again."""
@@ -40,7 +42,7 @@ class Api:
         )
         self._server = uvicorn.Server(config)
         self._task = asyncio.create_task(self._server.serve())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(LIMIT):
             while not self._server.started:
                 await asyncio.sleep(0.005)
 

@@ -13,6 +13,8 @@ from typing import Any
 import nats.errors
 from nats.aio.client import Client
 
+from keyfold.bus.reaper import SWEEP
+
 Connect = Callable[..., Awaitable[Client]]
 
 
@@ -50,12 +52,12 @@ async def _connected(url: str, options: dict[str, Any]) -> Client:
 async def sent(client: Client, topic: str, payload: Any, **headers: str) -> Any:
     """The answer to an event."""
     subject = "events." + topic.replace("/", ".")
-    answer = await client.request(subject, json.dumps(payload).encode(), timeout=3, headers=headers or None)
+    answer = await client.request(subject, json.dumps(payload).encode(), timeout=10, headers=headers or None)
     return json.loads(answer.data)
 
 
-async def until(condition: Callable[[], bool], seconds: float = 3) -> float:
-    """The seconds that it took."""
+async def until(condition: Callable[[], bool], seconds: float = SWEEP / 2) -> float:
+    """The seconds that it took: fewer than the sweep would need, which closes what nothing else has."""
     began = time.perf_counter()
     async with asyncio.timeout(seconds):
         while not condition():

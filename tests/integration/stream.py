@@ -6,7 +6,7 @@ from keyfold.bus.connection import Bus
 from keyfold.bus.subjects import LIFECYCLE
 from keyfold.worker.worker import Worker
 
-from .support import rows, wait_until
+from .support import LIMIT, rows, wait_until
 
 
 async def last_sequence(bus: Bus) -> int:
@@ -17,7 +17,7 @@ async def last_sequence(bus: Bus) -> int:
         return 0
 
 
-async def relayed(bus: Bus, url: str, seconds: float = 10.0) -> int:
+async def relayed(bus: Bus, url: str, seconds: float = LIMIT) -> int:
     """Waits until the stream ends where the log does, and demands that it says the same, byte for byte."""
     log = await rows(url, "SELECT position, record FROM keyfold.log ORDER BY position")
 

@@ -48,7 +48,11 @@ SHOP = Terms(name="Shop")
 HEAD = "SELECT coalesce(max(position), 0) FROM keyfold.log"
 
 
-async def wait_until(true: Callable[[], Any], seconds: float = 10.0, every: float = 0.02) -> None:
+LIMIT = 20.0
+"""Seconds after which a test takes something for hanging. How soon it should have been is for `tests/bench`."""
+
+
+async def wait_until(true: Callable[[], Any], seconds: float = LIMIT, every: float = 0.02) -> None:
     """Waits for a condition, a plain one or one to await, which is asked less often the longer it takes."""
     deadline = asyncio.get_running_loop().time() + seconds
     while True:
@@ -141,7 +145,7 @@ async def cursors(url: str) -> dict[str, int]:
     return dict(await rows(url, "SELECT projection, position FROM projections.cursors"))
 
 
-async def projected(url: str, *, seconds: float = 15.0) -> int:
+async def projected(url: str, *, seconds: float = LIMIT) -> int:
     """Waits until every projection is at the head of the log, and gives it."""
     async with connected(url) as connection:
 

@@ -16,7 +16,7 @@ from keyfold.store.appender import Appender, arguments
 from keyfold.store.journal import PostgresJournal
 from keyfold.store.postgres import PATIENCE, Postgres
 
-from .support import append, connected, entry, moved, rows, value, wait_until
+from .support import LIMIT, append, connected, entry, moved, rows, value, wait_until
 
 WAITS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 KILL = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = $1"
@@ -86,7 +86,7 @@ async def test_a_connection_that_was_lost_while_idle_is_replaced(journal: Postgr
         except Unavailable:
             return False  # the news of the loss may come with the first use
 
-    await wait_until(appended, 3)
+    await wait_until(appended)
 
 
 async def test_whoever_gave_up_while_waiting_is_not_appended(journal: PostgresJournal, database: Database) -> None:
@@ -102,7 +102,7 @@ async def test_whoever_gave_up_while_waiting_is_not_appended(journal: PostgresJo
     assert await streams(database) == ["first", "last"]
 
 
-async def test_nobody_waits_longer_than_two_seconds(journal: PostgresJournal, database: Database) -> None:
+async def test_nobody_waits_for_ever(journal: PostgresJournal, database: Database) -> None:
     """Neither the one in the call nor those behind it. What was in a call may have been done, what wasn't never is."""
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -112,7 +112,7 @@ async def test_nobody_waits_longer_than_two_seconds(journal: PostgresJournal, da
         behind = asyncio.create_task(append(journal, entry("behind", 1)))
         outcomes = await asyncio.gather(first, behind, return_exceptions=True)
         assert [type(each) for each in outcomes] == [Unavailable, Unavailable]
-        assert PATIENCE <= loop.time() - began < 2
+        assert PATIENCE <= loop.time() - began < LIMIT
     assert await append(journal, entry("next", 1)) == len(set(await streams(database)))
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +13,7 @@ import keyfold_client
 from keyfold_client import Delivery, KeyfoldError, KeyRefused
 
 from .client_support import House, Partner
+from .support import LIMIT
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -172,7 +172,7 @@ async def consuming(app: keyfold_client.AsyncClient) -> AsyncIterator[list[Any]]
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def arrived(got: list[Any], count: int, seconds: float = 20) -> None:
+async def arrived(got: list[Any], count: int, seconds: float = LIMIT) -> None:
     async with asyncio.timeout(seconds):
         while len({*got}) < count:
             await asyncio.sleep(0.02)
@@ -209,11 +209,9 @@ async def test_a_revoked_key_ends_it_with_a_clear_error(partner: Partner, sender
         taking = asyncio.create_task(take(app, 1))
         await asyncio.sleep(0.3)
         await partner.tenant.post(f"/api/v1/keys/{partner.key_id}/revoke", {"reason": "test"})
-        began = time.monotonic()
         with pytest.raises(KeyRefused) as refused:
-            await taking
+            await asyncio.wait_for(taking, LIMIT)
     assert refused.value.status == 401
-    assert time.monotonic() - began < 5
 
 
 async def test_an_api_that_is_away_is_waited_for(

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-import time
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ import keyfold_client
 from keyfold_client import KeyfoldError, KeyRefused, Unreachable
 
 from .client_support import House, Partner
+from .support import LIMIT
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -77,7 +77,7 @@ async def test_what_the_key_may_not_send_is_refused_at_once_and_says_why(partner
 
 @pytest.mark.parametrize("size", [300_000, 700_000, 3_000_000])
 async def test_an_event_that_is_too_large_is_refused_at_once(partner: Partner, size: int) -> None:
-    async with partner.connect() as app, asyncio.timeout(5):
+    async with partner.connect() as app, asyncio.timeout(LIMIT):
         with pytest.raises(KeyfoldError) as refused:
             await app.publish("app/order/created", "x" * size)
         await app.publish("app/order/created", "x")
@@ -96,9 +96,7 @@ async def test_a_revoked_key_ends_it_with_a_clear_error(partner: Partner) -> Non
     async with partner.connect() as app:
         await app.publish("app/order/created", 1)
         await partner.tenant.post(f"/api/v1/keys/{partner.key_id}/revoke", {"reason": "test"})
-        began = time.monotonic()
-        refused = await until_refused(app)
-        assert time.monotonic() - began < 5
+        refused = await asyncio.wait_for(until_refused(app), LIMIT)
     assert (refused.status, refused.code) == (401, "unauthenticated")
 
 
@@ -148,7 +146,7 @@ async def test_a_key_that_is_due_rotates_by_itself(keyfold: House, partner: Part
     await keyfold.policy(rotationSeconds=3600)
     partner = await keyfold.partner("nats" if partner.nats_url else "http")
     kept: list[str] = []
-    async with partner.connect(on_rotate=kept.append) as app, asyncio.timeout(5):
+    async with partner.connect(on_rotate=kept.append) as app, asyncio.timeout(LIMIT):
         while not kept:
             await app.publish("app/order/created", {})
     assert kept[0].startswith("kf_prod_")

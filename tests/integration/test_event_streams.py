@@ -17,7 +17,7 @@ from keyfold.domain.app_event import EventTooLarge
 from keyfold.domain.refusals import Unavailable
 from keyfold.settings import Settings
 
-from .support import wait_until
+from .support import LIMIT, wait_until
 
 STREAM = "EV_ws_1_prod"
 
@@ -144,20 +144,18 @@ async def test_without_nats_an_event_is_refused_soon(nats_server: Nats, api_bus:
     assert process is not None
     process.send_signal(signal.SIGSTOP)
     try:
-        began = time.monotonic()
-        outcomes = await asyncio.gather(*[store(streams, n) for n in range(2, 50)], return_exceptions=True)
+        async with asyncio.timeout(LIMIT):
+            outcomes = await asyncio.gather(*[store(streams, n) for n in range(2, 50)], return_exceptions=True)
         assert all(isinstance(each, Unavailable) for each in outcomes)
-        assert time.monotonic() - began < 3
     finally:
         process.send_signal(signal.SIGCONT)
     await nats_server.stop()
     await wait_until(lambda: not api_bus.is_connected)
-    began = time.monotonic()
-    with pytest.raises(Unavailable):
-        await store(streams, 50)
-    with pytest.raises(Unavailable):
-        await streams.ensure("ws_1", "stage")
-    assert time.monotonic() - began < 0.5
+    async with asyncio.timeout(LIMIT):
+        with pytest.raises(Unavailable):
+            await store(streams, 50)
+        with pytest.raises(Unavailable):
+            await streams.ensure("ws_1", "stage")
 
 
 async def test_a_message_too_large_for_the_server_is_refused_and_costs_nobody_the_connection(

@@ -27,7 +27,7 @@ from keyfold.store.event_usage import EventUsageStore
 from keyfold.store.postgres import Postgres
 from keyfold.worker.event_usage import ConsumerSampler, UsageWriter
 
-from .support import connected, new_id, rows, value, wait_until
+from .support import LIMIT, connected, new_id, rows, value, wait_until
 
 NOW = datetime.now(UTC).replace(second=0, microsecond=0)
 MINUTE = int(NOW.timestamp()) // 60
@@ -253,7 +253,7 @@ async def test_a_sampled_consumer_counts_what_an_app_took_and_acknowledged(
 
     async def take(durable: str, count: int, acked: int) -> None:
         subscription = await js.pull_subscribe_bind(durable, STREAM)
-        messages = await subscription.fetch(count, timeout=2)
+        messages = await subscription.fetch(count, timeout=LIMIT)
         assert len(messages) == count
         for message in messages[:acked]:
             await message.ack_sync()

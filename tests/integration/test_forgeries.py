@@ -15,6 +15,7 @@ from contract.tenant import Clock, Tenant, make_tenant, running
 from keyfold.settings import Settings
 
 from .partner import Connect, sent
+from .support import LIMIT
 
 API = "$JS.keyfold.API.CONSUMER"
 
@@ -49,14 +50,14 @@ async def scene(settings: Settings, connect: Connect) -> AsyncIterator[Scene]:
             stream = (await sent(victim, "app/order/created", {"n": n}))["stream"]
         own, theirs = ("k_" + each["prod"]["id"].removeprefix("key_") for each in (forging, sound))
         pull = await victim.jetstream(domain="keyfold").pull_subscribe_bind(consumer=theirs, stream=stream)
-        (pulled,) = await pull.fetch(1, timeout=2)
+        (pulled,) = await pull.fetch(1, timeout=LIMIT)
         yield Scene(tenant, forger, victim, stream, own, theirs, pulled)
 
 
 async def own_message(scene: Scene) -> Msg:
     """An event that the forger received by right."""
     pull = await scene.forger.jetstream(domain="keyfold").pull_subscribe_bind(consumer=scene.own, stream=scene.stream)
-    (message,) = await pull.fetch(1, timeout=2)
+    (message,) = await pull.fetch(1, timeout=LIMIT)
     await pull.unsubscribe()
     return message
 
@@ -173,7 +174,7 @@ async def test_nothing_is_overheard(scene: Scene) -> None:
         await scene.forger.subscribe(subject, cb=hear)
     await scene.forger.flush()
     await sent(scene.victim, "app/order/created", {})
-    await scene.pulled.ack_sync(timeout=1)
+    await scene.pulled.ack_sync(timeout=LIMIT)
     await scene.victim.request(f"{API}.INFO.{scene.stream}.{scene.theirs}", b"", timeout=1)
     await asyncio.sleep(0.1)
     assert heard == []

@@ -11,6 +11,7 @@ from keyfold.domain.record import read_record
 from keyfold.settings import Settings
 
 from .partner import Connect, sent
+from .support import LIMIT
 
 
 @pytest.fixture
@@ -50,11 +51,11 @@ async def test_a_plain_client_consumes_what_its_key_may_receive(tenant: Tenant, 
     client = await connect(receiver["prod"]["secret"])
     consumer = "k_" + receiver["prod"]["id"].removeprefix("key_")
     pull = await client.jetstream(domain="keyfold").pull_subscribe_bind(consumer=consumer, stream=stream)
-    (message,) = await pull.fetch(1, timeout=2)
+    (message,) = await pull.fetch(1, timeout=LIMIT)
     assert json.loads(message.data)["data"] == {"n": 1}
-    await message.ack_sync(timeout=1)
+    await message.ack_sync(timeout=LIMIT)
     await sent(publisher, "app/order/created", {"n": 2})
-    (message,) = await pull.fetch(1, timeout=2)
+    (message,) = await pull.fetch(1, timeout=LIMIT)
     assert json.loads(message.data)["data"] == {"n": 2}
     assert message.metadata.sequence.stream == 2
 
@@ -94,7 +95,7 @@ async def test_whatever_the_key_may_not_send_is_refused_where_it_is_tried(tenant
     assert "app/invoice/created" in refused["error"]["description"]
     with pytest.raises(nats.js.errors.APIError, match="app/invoice/created"):
         await client.jetstream(domain="keyfold").publish("events.app.invoice.created", b"{}")
-    answer = await client.request("events.app.order.created", b"{", timeout=3)
+    answer = await client.request("events.app.order.created", b"{", timeout=LIMIT)
     assert json.loads(answer.data)["code"] == "invalid-request"
     assert (await sent(client, "app/order/created", {}, **{"ce-to": "prt_no"}))["error"]["code"] in (400, 422)
     assert (await tenant.services.bus.jetstream().stream_info(f"EV_{tenant.id}_prod")).state.messages == 1

@@ -16,7 +16,7 @@ from keyfold.domain.permissions import Conditions
 from keyfold.worker.worker import Worker
 
 from .stream import relayed
-from .support import Life, rows
+from .support import LIMIT, Life, rows
 
 
 async def key_of(life: Life, wanted: NewKey) -> Key:
@@ -33,7 +33,7 @@ async def taken(bus: Bus, name: str, count: int) -> list[Msg]:
     subscription = await bus.jetstream().pull_subscribe_bind(name, LIFECYCLE)
     messages: list[Msg] = []
     while len(messages) < count:
-        messages += await subscription.fetch(min(100, count - len(messages)), timeout=2)
+        messages += await subscription.fetch(min(100, count - len(messages)), timeout=LIMIT)
     for message in messages:
         await message.ack_sync()
     await subscription.unsubscribe()

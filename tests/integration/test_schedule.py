@@ -37,6 +37,7 @@ from keyfold.worker.schedules import SLACK, Scheduler
 from keyfold.worker.worker import Worker
 
 from .support import (
+    LIMIT,
     SEALING,
     Life,
     append,
@@ -209,7 +210,7 @@ async def test_a_successor_is_announced_for_itself_and_the_old_key_retires(
     assert await facts(life, old) == [("retired", None)]
 
 
-async def test_an_end_is_written_within_two_seconds(worker_settings: Settings, settings: Settings) -> None:
+async def test_an_end_is_written_soon(worker_settings: Settings, settings: Settings) -> None:
     """By the clock on the wall; it took effect at its instant all the same."""
     services = Services(settings)
     await services.postgres.open()
@@ -228,7 +229,7 @@ async def test_an_end_is_written_within_two_seconds(worker_settings: Settings, s
     for key_id, at in (expiring, expires_at), (retiring, retires_at):
         log = "SELECT record ->> 'time' FROM keyfold.log WHERE stream = $1 ORDER BY version DESC LIMIT 1"
         written = datetime.fromisoformat(await value(settings.database_url, log, key_id))
-        assert at <= written < at + timedelta(seconds=2)
+        assert at <= written < at + timedelta(seconds=LIMIT)
     await services.close()
 
 

@@ -320,7 +320,7 @@ async def test_without_a_key_it_grows_and_says_that_nothing_is_signed(
     assert await store.newest() is None
 
 
-async def test_a_worker_signs_what_is_appended_within_a_moment(
+async def test_a_worker_signs_what_is_appended(
     journal: PostgresJournal, worker: Worker, url: str, record_property: Callable[[str, object], None]
 ) -> None:
     loop = asyncio.get_running_loop()
@@ -331,7 +331,6 @@ async def test_a_worker_signs_what_is_appended_within_a_moment(
     await wait_until(lambda: value(url, "SELECT max(size) = 7 FROM keyfold.checkpoints"))
     seconds = loop.time() - began
     record_property("measured", f"{seconds * 1000:.0f} ms from an append to a checkpoint of it")
-    assert seconds < 3
 
 
 KEY = OLD.secret_key()

@@ -19,7 +19,7 @@ from keyfold.store.postgres import Postgres
 from keyfold.store.queries import query
 from keyfold.store.usage import Neighbour, UsageStore
 
-from .support import connected, rows, value
+from .support import LIMIT, connected, rows, value
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -213,7 +213,7 @@ async def test_forgetting_waits_for_nobody_so_no_flush_waits_for_it_in_a_circle(
     await see(store, ("key_1", "192.0.2.1", now - 91 * DAY), ("key_1", "192.0.2.2", now - 91 * DAY), *crowd)
     async with connected(database.admin_url) as writer, writer.transaction():
         await writer.execute("UPDATE keyfold.key_addresses SET first_at = last_at WHERE address = '192.0.2.1'")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(LIMIT):
             await value(database.worker_url, query("forget_addresses"))
         assert await rows(database.api_url, ADDRESSES, "key_1") == [("192.0.2.1",)]
         assert (await rows(database.api_url, ADDRESSES, "key_2"))[:2] == [("192.0.2.1",), ("192.0.2.2",)]

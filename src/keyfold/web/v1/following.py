@@ -20,8 +20,8 @@ from keyfold.web.services import Services
 from keyfold.web.sse import MEDIA_TYPE, EventStream, Item
 from keyfold.web.v1.consumers import demand_use
 
-GRACE = 0.4
-"""Seconds in which a reader that keeps up is told why its stream ends."""
+GRACE = 1.0
+"""Seconds in which a reader that keeps up is told why its stream ends. It gets no event any more meanwhile."""
 PATTERNS = 100
 
 
