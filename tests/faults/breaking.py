@@ -15,8 +15,8 @@ Breaking = Callable[[], AbstractAsyncContextManager[None]]
 
 
 def of_processes(system: System, *others: Process) -> dict[str, Breaking]:
-    """Each API and worker, and NATS: what any system may go through."""
-    named = {"API": system.api, "worker": system.worker} | {f"API {n}": each for n, each in enumerate(others, 2)}
+    """Each api and worker, at most two of a kind, and NATS: what any system may go through."""
+    named = {each.what: each for each in system.processes} | {f"another {each.what}": each for each in others}
     found: dict[str, Breaking] = {
         "NATS is killed": lambda: killed_nats(system),
         "NATS hangs": lambda: paused(system.nats),

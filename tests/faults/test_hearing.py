@@ -178,7 +178,6 @@ class Witness:
         return self.answered.keys() - self._hearer.told.keys()
 
 
-@pytest.mark.parametrize("seed", [1])
 async def test_what_moved_more_than_a_lease_ago_is_told_or_memory_is_not_used(
     settings: Settings, nats_server: Nats, database: Database, seed: int
 ) -> None:

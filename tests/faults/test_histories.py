@@ -4,6 +4,7 @@ there is. A round that went wrong is repeated with its seed: `pytest tests/fault
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,8 +61,8 @@ async def test_a_short_history_amid_faults_goes_with_the_log_the_streams_and_the
 
 
 class Frail(NamedTuple):
-    """A system of which everything breaks: two APIs, one of them behind a network that does and by a clock that is
-    stepped, and a Postgres on a disk that fails."""
+    """A system of which everything breaks: two workers, two APIs, one of them behind a network that does and by a clock
+    that is stepped, and a Postgres on a disk that fails."""
 
     system: System
     other: Process
@@ -77,8 +78,11 @@ async def frail(nats_server: Nats, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ):
             with clock.around(monkeypatch):
                 other = Process("api", msgspec.structs.replace(system.settings, nats_url=proxy.url), tmp_path)
-            async with started(other):
-                breaking = of_processes(system, other) | of_link(proxy) | of_clock(clock)
+            async with started(other), AsyncExitStack() as stack:
+                standby = system.worker.twin()
+                standby.start()
+                stack.callback(standby.close)
+                breaking = of_processes(system, other, standby) | of_link(proxy) | of_clock(clock)
                 yield Frail(system, other, breaking | of_postgres(system) | of_disk(system, disk))
 
 

@@ -167,7 +167,6 @@ async def stored(system: System) -> dict[str, list[Stored]]:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", [1])
 async def test_what_was_acknowledged_is_stored_once_and_in_order_whoever_was_killed_when(
     system: System, rounds: int, seed: int
 ) -> None:

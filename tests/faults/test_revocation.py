@@ -104,7 +104,6 @@ async def assert_in_time(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", [1])
 async def test_whatever_is_cut_off_no_process_says_valid_a_second_after_the_answer(
     system: System, nats_server: Nats, rounds: int, seed: int
 ) -> None:

@@ -116,6 +116,16 @@ async def test_nobody_waits_for_ever(journal: PostgresJournal, database: Databas
     assert await append(journal, entry("next", 1)) == len(set(await streams(database)))
 
 
+async def test_what_waited_in_postgres_ends_with_whoever_gave_up(journal: PostgresJournal, database: Database) -> None:
+    """Else one stall would leave a connection for each attempt, and do all of them when it is over."""
+    waiting = "SELECT count(*) = 0 FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'"
+    async with nobody_can_append(database):
+        with pytest.raises(Unavailable):
+            await append(journal, entry("given up", 1))
+        await wait_until(lambda: value(database.admin_url, waiting))
+    assert await append(journal, entry("next", 1)) == 1
+
+
 POISON: dict[str, Callable[[int], Entry]] = {
     "no JSON": lambda n: entry(f"poison {n}", 1, "{not json"),
     "no object": lambda n: entry(f"poison {n}", 1, '"text"'),

@@ -13,7 +13,7 @@ from nats.aio.msg import Msg
 from conftest import Database
 from keyfold.app.ports import Write
 from keyfold.bus.connection import Bus, Handler
-from keyfold.bus.hearing import BATCH, LEASE, Hearing
+from keyfold.bus.hearing import BATCH, LEASE, Hearing, Rewound
 from keyfold.bus.herald import Appended, Herald
 from keyfold.bus.subjects import APPENDED
 from keyfold.bus.topology import core_login
@@ -26,7 +26,7 @@ from keyfold.store.postgres import Postgres
 from keyfold.store.tail import Tail
 from keyfold.web.services import Services
 
-from .support import SEALING, append, connected, entry, moved, value, wait_until
+from .support import LIMIT, SEALING, append, connected, entry, moved, value, wait_until
 
 KILL = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'keyfold_api' AND datname = $1"
 FILL = """
@@ -46,10 +46,10 @@ class Clock:
 
 
 class DeafTail(Tail):
-    """Finds nothing."""
+    """Finds nothing new."""
 
     async def moved_after(self, position: int, most: int) -> list[tuple[int, str]]:
-        return []
+        return await super().moved_after(position, 1) if position >= 0 else []
 
 
 class DeafBus(Bus):
@@ -174,6 +174,28 @@ async def test_the_first_round_begins_at_the_head_and_tells_nothing_older(
         assert ear.told == ["new"]
 
 
+@pytest.mark.parametrize("then", ["nothing", "another"])
+async def test_a_log_that_lost_its_end_ends_it(
+    settings: Settings, database: Database, speaker: PostgresJournal, then: str
+) -> None:
+    """As after a failover to a standby that was behind: what is remembered is of a past that never was."""
+    ear = Ear(settings, DeafBus, Tail)
+    await ear.bus.start()
+    hearing = asyncio.create_task(ear.hearing.run())
+    await wait_until(lambda: ear.hearing.is_current)
+    await append(speaker, entry("kept", 1), entry("lost", 1))
+    await wait_until(lambda: ear.hearing.position == 2)
+    lose = "ALTER TABLE keyfold.log DISABLE TRIGGER ALL; DELETE FROM keyfold.log WHERE position = 2"
+    instead = "; UPDATE keyfold.log SET position = 2, stream = 'another' WHERE position = 1"
+    async with connected(database.admin_url) as connection:
+        await connection.execute(lose + (instead if then == "another" else ""))
+    with pytest.raises(Rewound, match="up to position 2"):
+        await asyncio.wait_for(hearing, LIMIT)
+    assert not ear.hearing.is_current
+    await ear.postgres.close()
+    await ear.bus.stop()
+
+
 async def test_a_tail_of_many_batches_is_told_whole_and_once(settings: Settings, database: Database) -> None:
     """Only its end makes the lease: in the midst of it nobody is current."""
     clock = Clock()
@@ -190,7 +212,7 @@ async def test_a_tail_of_many_batches_is_told_whole_and_once(settings: Settings,
         hook(ear, fill)
         await wait_until(lambda: ear.hearing.position == 25_000 and ear.hearing.is_current)
         assert sorted(ear.told) == sorted(f"key_{n}" for n in range(1, 25_001))
-    assert asked[:3] == [(True, 0), (False, BATCH), (False, 2 * BATCH)]
+    assert asked[:3] == [(True, 0), (False, BATCH), (False, 2 * BATCH - 1)]
 
 
 async def test_it_is_current_for_the_length_of_a_lease_and_no_longer(settings: Settings) -> None:

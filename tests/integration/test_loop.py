@@ -127,6 +127,25 @@ async def test_one_leads_and_another_takes_over_when_the_lock_is_free(worker_pos
         await each.resign()
 
 
+async def test_a_leader_that_hangs_is_replaced_and_one_that_works_for_long_is_not(
+    worker_postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its connection stays open as long as its process is there, whatever that does."""
+    monkeypatch.setattr("keyfold.worker.leader.SILENCE", 0.5)
+    monkeypatch.setattr("keyfold.worker.leader.BEAT", 0.05)
+    first, second = Leader(worker_postgres, "a"), Leader(worker_postgres, "a")
+    assert await first.leads()
+    for _ in range(20):
+        assert not await second.leads()
+        await asyncio.sleep(0.05)
+    assert first._beating is not None
+    first._beating.cancel()
+    await wait_until(second.leads)
+    assert not await first.leads()
+    for each in (first, second):
+        await each.resign()
+
+
 async def test_a_leader_that_lost_its_connection_knows_it(worker_postgres: Postgres, settings: Settings) -> None:
     first, second = Leader(worker_postgres, "a"), Leader(worker_postgres, "a")
     assert await first.leads()

@@ -1,6 +1,7 @@
 """Live connections of a key end with the key: at once, whichever way it ends, and whoever ends it."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,6 +11,8 @@ import pytest
 
 from contract.tenant import Clock, Tenant, bearer, make_tenant, running
 from keyfold.bus.callout import Callout
+from keyfold.cli.embedded import Nats
+from keyfold.domain.refusals import Unavailable
 from keyfold.settings import Settings
 
 from .partner import Connect, sent, until
@@ -188,3 +191,49 @@ async def test_a_process_that_starts_finds_the_connections_that_are_there(
     assert client.is_connected
     async with running(settings, Clock()):
         await until(lambda: not client.is_connected)
+
+
+async def test_a_sweep_of_many_keeps_no_revocation_waiting(
+    tenant: Tenant, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    partner_id, keys = await tenant.onboard()
+    client = await connect(keys["prod"]["secret"])
+    reaper, truth = tenant.services.gateway.reaper, tenant.services.verifier.truth
+    looked_at = []
+
+    async def slow(key_id: str) -> Any:
+        looked_at.append(key_id)
+        await asyncio.sleep(0.02)
+        return await truth(key_id)
+
+    monkeypatch.setattr(tenant.services.verifier, "truth", slow)
+    reaper.look_through(f"key_{n}" for n in range(10_000))
+    await revoke(tenant, partner_id, keys["prod"]["id"])
+    await until(lambda: not client.is_connected)
+    assert len(looked_at) < 5_000
+
+
+async def test_all_connections_of_a_server_are_found_page_after_page(
+    tenant: Tenant, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keyfold.bus.reaper.PAGE", 2)
+    keys = [key for _ in range(2) for key in (await tenant.onboard())[1].values()]
+    for key in keys:
+        await connect(key["secret"])
+    found, servers = await tenant.services.gateway.reaper.connected()
+    assert (found, len(servers)) == ({key["id"] for key in keys}, 1)
+
+
+async def test_a_server_that_says_nothing_has_not_lost_its_connections(
+    tenant: Tenant, connect: Connect, nats_server: Nats
+) -> None:
+    _, keys = await tenant.onboard()
+    await connect(keys["prod"]["secret"])
+    process = nats_server.process
+    assert process is not None
+    process.send_signal(signal.SIGSTOP)
+    try:
+        with pytest.raises(Unavailable):
+            await tenant.services.gateway.reaper.connected()
+    finally:
+        process.send_signal(signal.SIGCONT)

@@ -35,6 +35,11 @@ class Log(Protocol):
     async def moved_after(self, position: int, most: int) -> list[tuple[int, str]]: ...
 
 
+class Rewound(Exception):  # noqa: N818  # a state of the log, not a mistake
+    """The log isn't the one that was heard: an older backup, or a standby that lacked its end. What a process remembers
+    of the other one can't be told from what is true, so the process has to begin anew."""
+
+
 class Hearing:
     """Calls `on_moved` with the streams that moved, and knows whether it has missed any.
 
@@ -66,6 +71,7 @@ class Hearing:
         self._inbox = probe(secrets.token_hex(8))
         self._probes = 0
         self._returned = asyncio.Event()
+        self._last: str | None = None
         self.position: int | None = None
         """Every stream that moved up to here, and after where it began, was told. None before the first answer."""
 
@@ -79,7 +85,7 @@ class Hearing:
         self._on_moved(streams)
 
     async def run(self) -> None:
-        """Runs until cancelled. Outages of Postgres and NATS end the lease and nothing else."""
+        """Runs until cancelled. Outages of Postgres and NATS end the lease and nothing else. Raises `Rewound`."""
         self._bus.on_loss(self._lose)
         await self._bus.handle(APPENDED, self._on_appended)
         await self._bus.handle(self._inbox, self._on_probe)
@@ -115,14 +121,23 @@ class Hearing:
             if self.position is None:
                 self.position = await self._log.head()
             while True:
-                rows = await self._log.moved_after(self.position, BATCH)
+                rows = await self._log.moved_after(self.position - 1, BATCH)  # with where it is
+                self._compare(self.position, rows)
+                if moved := {stream for position, stream in rows if position > self.position}:
+                    self._on_moved(moved)
                 if rows:
-                    self._on_moved({stream for _, stream in rows})
-                    self.position, _ = rows[-1]
+                    self.position, self._last = rows[-1]
                 if len(rows) < BATCH:
                     return True
         except Unavailable:
             return False
+
+    def _compare(self, position: int, rows: list[tuple[int, str]]) -> None:
+        """With what was at the position when it was heard."""
+        there = rows[0] if rows else (0, "")
+        if position and (there[0] != position or self._last not in (None, there[1])):
+            self._until = float("-inf")
+            raise Rewound(f"The log isn't the one that was heard up to position {position}.")
 
     def _lose(self) -> None:
         """What is said from now on isn't heard, nor is a round that is under way worth anything."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Set
 from contextlib import suppress
 from typing import Any
 
@@ -34,7 +34,7 @@ SWEEP = 30.0
 PAGE = 1_024
 """Connections that a server tells of at a time."""
 PATIENCE = 1.0
-"""Seconds that all servers get to tell of a page."""
+"""Seconds that servers get to tell of a page. The first one takes as long: nobody knows yet how many will answer."""
 
 
 class Reaper:
@@ -64,6 +64,8 @@ class Reaper:
         self._dead: set[str] = set()
         self._idle: set[str] = set()
         self._due: dict[str, None] = {}
+        self._swept: dict[str, None] = {}
+        self._servers: set[str] = set()
         self._news = asyncio.Event()
         self._inbox = f"_INBOX.{secrets.token_hex(8)}"
         self._pages: asyncio.Queue[Any] = asyncio.Queue()
@@ -98,11 +100,11 @@ class Reaper:
     async def _work(self) -> None:
         while True:
             obey_cancellation()
-            while not self._due:
+            while not (waiting := self._due or self._swept):  # a sweep of thousands is nobody's wait
                 self._news.clear()
                 await self._news.wait()
-            key_id = next(iter(self._due))
-            del self._due[key_id]
+            key_id = next(iter(waiting))
+            del waiting[key_id]
             try:
                 await self._mend(key_id)
             except (Unavailable, nats.errors.Error, OSError):
@@ -137,15 +139,13 @@ class Reaper:
 
     async def _on_connected(self, message: Msg) -> None:
         client = msgspec.json.decode(message.data)["client"]
-        self._saw(client.get("acc", ""), client.get("name_tag", ""))
-
-    def _saw(self, account: str, key_id: str) -> bool:
-        """A connection of an access key, which is looked at unless it is watched, and alive as far as is known."""
-        if not is_id("key", key_id) or not self._accounts.is_account(account, key_id):
-            return False
-        if key_id not in self._streams or key_id in self._dead:
+        key_id = self._key_of(client.get("acc", ""), client.get("name_tag", ""))
+        if key_id and (key_id not in self._streams or key_id in self._dead):
             self._look_at(key_id)
-        return True
+
+    def _key_of(self, account: str, name: str) -> str | None:
+        """Of a connection, if it is that of an access key."""
+        return name if is_id("key", name) and self._accounts.is_account(account, name) else None
 
     async def _keep_sweeping(self) -> None:
         while True:
@@ -157,31 +157,53 @@ class Reaper:
                 await asyncio.sleep(SWEEP)
 
     async def _sweep(self) -> None:
-        """Every key that has a connection is looked at; those that have none are no longer watched."""
-        connected = {key_id async for key_id in self._connected()}
-        self._dead &= connected
-        for key_id in self._idle - connected:  # twice: who has just got in may not be told of yet
-            self._forget(key_id)
-        self._idle = {*self._streams} - connected
-        for key_id in connected:
-            self._look_at(key_id)
+        """Every key that has a connection is looked at. Those that have none are no longer watched, unless a server
+        that was there before says nothing. Raises `Unavailable` when what was said isn't all of it."""
+        connected, servers = await self.connected()
+        if self._servers <= servers:
+            self._dead &= connected
+            for key_id in self._idle - connected:  # twice: who has just got in may not be told of yet
+                self._forget(key_id)
+            self._idle = {*self._streams} - connected
+        self._servers = servers
+        self.look_through(connected)
 
-    async def _connected(self) -> Any:
-        """The keys that have connections, from all servers, page after page."""
-        offset, most = 0, 1
-        while offset < most:
-            self._pages = asyncio.Queue()
-            query = {"auth": True, "limit": PAGE, "offset": offset}
-            await self._bus.client.publish(CONNECTIONS, msgspec.json.encode(query), reply=self._inbox)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(PATIENCE):
-                    while True:
-                        page = (await self._pages.get())["data"]
-                        most = max(most, page["total"])
-                        for each in page["connections"]:
-                            if self._saw(each.get("account", ""), each.get("name_tag", "")):
-                                yield each["name_tag"]
+    def look_through(self, keys: Iterable[str]) -> None:
+        """When nothing else is to be looked at."""
+        self._swept.update(dict.fromkeys(keys))
+        self._news.set()
+
+    async def connected(self) -> tuple[set[str], set[str]]:
+        """The keys that have connections, and the servers that told of them, page after page. Raises `Unavailable`."""
+        keys: set[str | None] = set()
+        totals: dict[str, int] = {}
+        offset = 0
+        while not offset or offset < max(totals.values()):
+            due = {server for server, total in totals.items() if total > offset}
+            for page in await self._told(offset, due):
+                server, data = page["server"]["id"], page["data"]
+                totals[server] = data["total"]
+                due.discard(server)
+                keys |= {
+                    self._key_of(each.get("account", ""), each.get("name_tag", "")) for each in data["connections"]
+                }
+            if due or not totals:
+                raise Unavailable("A server doesn't tell of its connections.")
             offset += PAGE
+        return {each for each in keys if each}, {*totals}
+
+    async def _told(self, offset: int, due: Set[str]) -> list[Any]:
+        """A page of each server: until those that are due have told of it, or for as long as there is patience, at
+        first, when nobody knows who they are."""
+        self._pages = asyncio.Queue()
+        query = {"auth": True, "limit": PAGE, "offset": offset}
+        await self._bus.client.publish(CONNECTIONS, msgspec.json.encode(query), reply=self._inbox)
+        pages: list[Any] = []
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                while not offset or due - {page["server"]["id"] for page in pages}:
+                    pages.append(await self._pages.get())
+        return pages
 
     async def _on_page(self, message: Msg) -> None:
         self._pages.put_nowait(msgspec.json.decode(message.data))

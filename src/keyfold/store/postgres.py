@@ -85,6 +85,10 @@ class Postgres:
             "application_name": name,
             "search_path": schema,
             "timezone": "UTC",
+            # whoever gave up has closed the connection: what it asked for ends with it, and is not done much later
+            "client_connection_check_interval": "1s",
+            # a process that hangs amid a transaction keeps nobody else from the rows
+            "idle_in_transaction_session_timeout": "5s",
             # costs more than it saves on statements of microseconds
             "jit": "off",
             # a plan made while a table was small stays with the connection: it must use the indexes from the beginning
