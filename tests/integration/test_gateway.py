@@ -1,7 +1,9 @@
 """Partners' apps at NATS: a plain client with the access key as its token."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import nats.errors
 import pytest
@@ -98,6 +100,32 @@ async def test_whatever_the_key_may_not_send_is_refused_where_it_is_tried(tenant
     answer = await client.request("events.app.order.created", b"{", timeout=LIMIT)
     assert json.loads(answer.data)["code"] == "invalid-request"
     assert (await sent(client, "app/order/created", {}, **{"ce-to": "prt_no"}))["error"]["code"] in (400, 422)
+    assert (await tenant.services.bus.jetstream().stream_info(f"EV_{tenant.id}_prod")).state.messages == 1
+
+
+async def test_what_waits_too_long_and_too_much_of_one_key_is_refused_and_others_go_on(
+    tenant: Tenant, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keyfold.bus.ingress.OF_ONE", 4)
+    monkeypatch.setattr("keyfold.bus.ingress.PATIENCE", 0.5)
+    _, keys = await tenant.onboard()
+    one, other = [await connect(keys[each]["secret"]) for each in ("prod", "dev")]
+    find = tenant.services.verifier.find_id
+
+    async def slow(key_id: str) -> Any:
+        if key_id == keys["prod"]["id"]:
+            await asyncio.sleep(0.6)
+        return await find(key_id)
+
+    monkeypatch.setattr(tenant.services.verifier, "find_id", slow)
+    flood = asyncio.gather(*[sent(one, "app/order/created", {"n": n}) for n in range(6)])
+    await asyncio.sleep(0.1)
+    assert "seq" in await sent(other, "app/order/created", {})
+    first, *waited, fifth, sixth = await flood
+    assert "seq" in first
+    assert [each["error"]["code"] for each in waited] == [503] * 3
+    assert all("took too long" in each["error"]["description"] for each in waited)
+    assert all("Too many" in each["error"]["description"] for each in (fifth, sixth))
     assert (await tenant.services.bus.jetstream().stream_info(f"EV_{tenant.id}_prod")).state.messages == 1
 
 

@@ -5,7 +5,9 @@ The same `Ingress` as over HTTP does the work. The answer has the shape of JetSt
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
@@ -28,7 +30,11 @@ log = structlog.get_logger()
 SUBJECT = "in.*.>"
 QUEUE = "keyfold-api"
 AT_ONCE = 4_000
-"""Events that a process has under way; more are refused, so that one flood is not everybody's wait."""
+"""Events that a process has under way; more are refused."""
+OF_ONE = 2_000
+"""Of them those of one key, so that its flood is not everybody's."""
+PATIENCE = 2.0
+"""Seconds that an event waits for those before it. Its sender has long given up when each of them takes its time."""
 _INFO = "Nats-Request-Info"
 _MESSAGE_ID = "Nats-Msg-Id"
 
@@ -59,6 +65,7 @@ class NatsIngress:
         self._new_id = new_id
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._under_way: set[asyncio.Task[None]] = set()
+        self._of_one: Counter[str] = Counter()
 
     async def start(self) -> None:
         await self._bus.handle(SUBJECT, self._take, queue=QUEUE)
@@ -73,12 +80,19 @@ class NatsIngress:
         if sender is None:
             FORGED.inc()
             return  # and no answer: it would go where a forger wants it
-        if len(self._under_way) >= AT_ONCE:
+        if len(self._under_way) >= AT_ONCE or self._of_one[sender.key_id] >= OF_ONE:
             await self._reply(message, _error(Unavailable("Too many events are under way. Try again."), ""))
             return
         task = asyncio.create_task(self._respond(message, sender))
         self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        self._of_one[sender.key_id] += 1
+        task.add_done_callback(partial(self._done, sender.key_id))
+
+    def _done(self, key_id: str, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        self._of_one[key_id] -= 1
+        if not self._of_one[key_id]:
+            del self._of_one[key_id]
 
     def _sender(self, message: Msg) -> Sender | None:
         """Whose connection the message came from: what the server wrote, and the account in the subject, agree."""
@@ -104,8 +118,11 @@ class NatsIngress:
             await self._reply(message, answer)
 
     async def _publish(self, message: Msg, sender: Sender) -> Published:
-        turn = self._turns.setdefault(sender.key_id, asyncio.Lock())
+        turn, clock = self._turns.setdefault(sender.key_id, asyncio.Lock()), asyncio.get_running_loop().time
+        came = clock()
         async with turn:
+            if clock() - came > PATIENCE:
+                raise Unavailable("Those before it took too long. It was not stored: try again.")
             known = await self._verifier.find_id(sender.key_id)
             if known is None:
                 raise Unauthenticated("This access key doesn't exist.")
