@@ -22,6 +22,14 @@ FACTS: Mapping[str, Counter[str]] = {
     "revoke": Counter({"key.revoked.v1": 1}),
 }
 """What each command is in the log, all of it or nothing."""
+_SAYS = {
+    "key.issued.v1": "valid",
+    "key.reinstated.v1": "valid",
+    "key.suspended.v1": "suspended",
+    "key.revoked.v1": "revoked",
+}
+_REFUSALS = {"revoked", "suspended", "topic-not-permitted"}
+"""What a key that is there, and hasn't come to its end, can be called."""
 USES = {"verify", "publish", "connect", "receive"}
 
 
@@ -43,8 +51,10 @@ def violations(calls: Sequence[Call], faults: Sequence[Fault], found: Found) -> 
         lambda: unasked(calls, found.facts, found.asked_from),
         lambda: late_uses(calls, faults),
         lambda: groundless_refusals(calls),
+        lambda: wrong_standing(found),
         lambda: wrong_lifecycle(found.facts, found.lifecycle),
         lambda: wrong_events(calls, found),
+        lambda: foreign_events(calls, found),
         lambda: wrong_tree(found),
         lambda: (f"the projection {name} differs: {each}" for name, more in found.differences.items() for each in more),
     ]
@@ -143,7 +153,8 @@ def _is_late(call: Call, ban: Ban, faults: Sequence[Fault]) -> bool:
 
 
 def groundless_refusals(calls: Sequence[Call]) -> Iterator[str]:
-    """No key is called revoked or suspended before anybody has asked for it."""
+    """No key is called revoked or suspended before anybody has asked for it, or anything that it never is. Nobody who
+    may do something is told that they may not."""
     begun: dict[tuple[str, str], float] = {}
     for call in calls:
         of = call.key, {"revoke": "revoked", "suspend": "suspended"}.get(call.what, "")
@@ -152,6 +163,21 @@ def groundless_refusals(calls: Sequence[Call]) -> Iterator[str]:
         is_ended = call.what == "verify" and call.code in ("revoked", "suspended")
         if is_ended and call.ended < begun.get((call.key, call.code), float("inf")):
             yield f"{call.key} is called {call.code}, and nobody has asked for that: {call}"
+        if call.what == "verify" and call.result == "refused" and call.code not in _REFUSALS:
+            yield f"{call.key} is called {call.code}, which it never was: {call}"
+        if call.what in FACTS and call.code in ("unauthenticated", "permission-missing"):
+            yield f"whoever may do it was refused: {call}"
+
+
+def wrong_standing(found: Found) -> Iterator[str]:
+    """When all is well again, every process says of each key what the log does."""
+    said: dict[str, str] = {}
+    for fact in found.facts:
+        if fact.type in _SAYS and said.get(fact.stream) != "revoked":
+            said[fact.stream] = _SAYS[fact.type]
+    for key, codes in found.standing.items():
+        if {*codes} != {said[key]}:
+            yield f"{key} is called {' and '.join(codes)}, and is {said[key]}"
 
 
 def wrong_lifecycle(facts: Sequence[Fact], lifecycle: Sequence[tuple[int, bytes]]) -> Iterator[str]:
@@ -161,6 +187,17 @@ def wrong_lifecycle(facts: Sequence[Fact], lifecycle: Sequence[tuple[int, bytes]
         wrong = [a for a, b in zip(expected, lifecycle, strict=False) if a != b]
         at = wrong[0][0] if wrong else min(len(expected), len(lifecycle)) + 1
         yield f"LIFECYCLE has {len(lifecycle)} messages for {len(expected)} records, and differs at {at}"
+
+
+def foreign_events(calls: Sequence[Call], found: Found) -> Iterator[str]:
+    """Each app event is stored as one of the key that sent it, and nothing is received that nobody has sent."""
+    senders = {call.event: call.key for call in calls if call.what == "publish"}
+    for stored in found.stored:
+        if stored.key != (sender := senders.get(stored.event, stored.key)):
+            yield f"{stored.event} of {sender} is stored as one of {stored.key}"
+    for call in calls:
+        if call.what == "receive" and call.event not in senders:
+            yield f"{call.event} was received, and nobody has sent it: {call}"
 
 
 def wrong_events(calls: Sequence[Call], found: Found) -> Iterator[str]:

@@ -14,9 +14,9 @@ from nats.aio.client import Client
 from integration.partner import connected
 
 from .history import Result
-from .recorder import OUTAGE, REACHABLE, Held, Recorder, Role, opened
+from .recorder import OUTAGE, PERMITTED, REACHABLE, Held, Recorder, Role, opened
 
-TOPICS = ("app/order/created", "app/invoice/sent")
+TOPICS = (PERMITTED, "app/invoice/sent")
 NARROWED = {"permitted": ["send", "receive"], "options": {"send": {"topics": [TOPICS[0]]}}}
 
 
@@ -48,6 +48,7 @@ class Clients(Recorder):
 
     async def _live(self, key: Held) -> None:
         self.keys.append(key)
+        self.all_keys.append(key)
         await asyncio.sleep(self.dice.uniform(0.1, 0.5))
         if self.dice.random() < 0.4 and not await self._suspended_for_a_while(key):
             return

@@ -16,7 +16,7 @@ from integration.support import logged_in, projected, rows, value, verified, wai
 
 from .apps import Taker
 from .history import Checkpoint, Fact, Found, Stored
-from .recorder import Recorder, opened
+from .recorder import PERMITTED, Held, Recorder, opened
 from .system import Process, System
 
 HEAD = "SELECT max(position) FROM keyfold.log"
@@ -68,7 +68,7 @@ async def found(system: System, apis: Sequence[Process], recorder: Recorder, beg
     """What there is at one moment, once consumers have all that is stored: what time brings to keys may come amid."""
     for _ in range(10):
         await well_again(system, apis)
-        there = await _found(system, recorder, began, takers)
+        there = await _found(system, apis, recorder, began, takers)
         if (
             await value(system.database.admin_url, HEAD)
             == len(there.facts)
@@ -79,7 +79,9 @@ async def found(system: System, apis: Sequence[Process], recorder: Recorder, beg
     return there
 
 
-async def _found(system: System, recorder: Recorder, began: Beginning, takers: Sequence[Taker]) -> Found:
+async def _found(
+    system: System, apis: Sequence[Process], recorder: Recorder, began: Beginning, takers: Sequence[Taker]
+) -> Found:
     async with logged_in(system.nats, "worker") as worker:
         js = worker.jetstream()
         lifecycle = [(sequence, data) for sequence, data in await messages(js, "LIFECYCLE")]
@@ -98,7 +100,19 @@ async def _found(system: System, recorder: Recorder, began: Beginning, takers: S
         differences=await differences(system),
         checkpoints=[*recorder.checkpoints, *await signed(system.database.admin_url)],
         newest=newest,
+        standing=await standing(system, apis, recorder.all_keys),
     )
+
+
+async def standing(system: System, apis: Sequence[Process], keys: Sequence[Held]) -> dict[str, list[str]]:
+    """What each API says of each key."""
+    codes: dict[str, list[str]] = {key.id: [] for key in keys}
+    for each in apis:
+        async with httpx.AsyncClient(base_url=each.url, timeout=10, headers=system.owner) as api:
+            for key in keys:
+                body = {"key": key.secret, "action": "send", "topic": PERMITTED}
+                codes[key.id].append((await api.post("/api/v1/keys/verify", json=body)).json()["data"]["code"])
+    return codes
 
 
 def stream_of(system: System) -> str:

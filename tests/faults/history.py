@@ -72,7 +72,8 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
     `asked_from` is the first position that clients can have brought about; `lifecycle` the messages of that stream by
     their sequences; `received` the events that each consumer got which was never revoked; `differences` those of a
-    projection from a fresh fold of the log; `newest` the checkpoint at the end.
+    projection from a fresh fold of the log; `newest` the checkpoint at the end; `standing` what each API says of each
+    access key at last: the codes of its verifications.
     """
 
     asked_from: int
@@ -83,6 +84,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     differences: Mapping[str, Sequence[object]]
     checkpoints: Sequence[Checkpoint]
     newest: Checkpoint
+    standing: Mapping[str, Sequence[str]]
 
 
 class History:

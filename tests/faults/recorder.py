@@ -25,6 +25,8 @@ from .system import Process, System
 SIGNER = Signer.parse(LOG_KEY.decode())
 REACHABLE = 3
 """Seconds that a client waits for an answer."""
+PERMITTED = "app/order/created"
+"""A topic that no key loses as long as it lives."""
 USUAL = {"invite", "redeem", "revoke", "verify", "publish", "connect"}
 OUTAGE = (nats.errors.Error, OSError, TimeoutError)
 
@@ -47,6 +49,7 @@ class Recorder(ABC):
         self.history = History()
         self.checkpoints: list[Checkpoint] = []
         self.keys: deque[Held] = deque(maxlen=12)
+        self.all_keys: list[Held] = []
         self.name = name
         self.dice = random.Random(f"clients {name}")
         self.apis = [httpx.AsyncClient(base_url=each.url, timeout=REACHABLE) for each in apis]
@@ -114,7 +117,7 @@ class Recorder(ABC):
             else:
                 if answer.is_success:
                     data, replayed = answer.json()["data"], "idempotency-replayed" in answer.headers
-                    made = tuple([data["id"]] if what in ("invite", "issue", "rotate") else ())
+                    made = _made(what, data)
                     position = int(answer.headers["Keyfold-Position"])
                     self.noted(what, began, "ok", position=position, replayed=replayed, made=made, **named)
                     return data
@@ -129,6 +132,13 @@ class Recorder(ABC):
                 return None
             await asyncio.sleep(0.05)
         raise AssertionError
+
+
+def _made(what: str, data: Any) -> tuple[str, ...]:
+    """The ids of what this command has made."""
+    if what == "redeem":
+        return tuple(each["id"] for each in data["keys"])
+    return (data["id"],) if what in ("invite", "issue", "rotate") else ()
 
 
 def opened(note: bytes) -> Checkpoint:
