@@ -3,8 +3,8 @@
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Set
-from contextlib import suppress
 from typing import Any
+from zlib import crc32
 
 import msgspec
 import nats.errors
@@ -31,6 +31,8 @@ AT_ONCE = 32
 """Keys that are looked at in parallel."""
 SWEEP = 30.0
 """Seconds between two looks at everything that is connected."""
+PARTS = 10
+"""Sweeps until all keys have been looked at that are watched: of what moves about them a process is told anyway."""
 PAGE = 1_024
 """Connections that a server tells of at a time."""
 PATIENCE = 1.0
@@ -66,9 +68,10 @@ class Reaper:
         self._due: dict[str, None] = {}
         self._swept: dict[str, None] = {}
         self._servers: set[str] = set()
+        self._turn = 0
         self._news = asyncio.Event()
         self._inbox = f"_INBOX.{secrets.token_hex(8)}"
-        self._pages: asyncio.Queue[Any] = asyncio.Queue()
+        self._pages: dict[str, asyncio.Queue[Any]] = {}
 
     def granted(self, known: Known) -> None:
         """The key is about to have connections: it is watched from now on."""
@@ -87,7 +90,7 @@ class Reaper:
     async def run(self) -> None:
         """Runs until cancelled."""
         await self._bus.handle(CONNECTED, self._on_connected)
-        await self._bus.handle(self._inbox, self._on_page)
+        await self._bus.handle(f"{self._inbox}.*", self._on_page)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_sweeping(), name="sweep")
             for n in range(AT_ONCE):
@@ -157,8 +160,9 @@ class Reaper:
                 await asyncio.sleep(SWEEP)
 
     async def _sweep(self) -> None:
-        """Every key that has a connection is looked at. Those that have none are no longer watched, unless a server
-        that was there before says nothing. Raises `Unavailable` when what was said isn't all of it."""
+        """Keys that have connections are looked at: at once who isn't watched or should have none, the others in turn.
+        Those that have none are no longer watched, unless a server that was there before says nothing. Raises
+        `Unavailable` when what was said isn't all of it."""
         connected, servers = await self.connected()
         if self._servers <= servers:
             self._dead &= connected
@@ -166,7 +170,12 @@ class Reaper:
                 self._forget(key_id)
             self._idle = {*self._streams} - connected
         self._servers = servers
-        self.look_through(connected)
+        self._turn = (self._turn + 1) % PARTS
+        self.look_through(each for each in connected if self._is_due(each))
+
+    def _is_due(self, key_id: str) -> bool:
+        is_watched = key_id in self._streams and key_id not in self._dead
+        return not is_watched or crc32(key_id.encode()) % PARTS == self._turn
 
     def look_through(self, keys: Iterable[str]) -> None:
         """When nothing else is to be looked at."""
@@ -195,18 +204,23 @@ class Reaper:
     async def _told(self, offset: int, due: Set[str]) -> list[Any]:
         """A page of each server: until those that are due have told of it, or for as long as there is patience, at
         first, when nobody knows who they are."""
-        self._pages = asyncio.Queue()
-        query = {"auth": True, "limit": PAGE, "offset": offset}
-        await self._bus.client.publish(CONNECTIONS, msgspec.json.encode(query), reply=self._inbox)
-        pages: list[Any] = []
-        with suppress(TimeoutError):
+        query, inbox = {"auth": True, "limit": PAGE, "offset": offset}, f"{self._inbox}.{secrets.token_hex(8)}"
+        told, pages = asyncio.Queue[Any](), list[Any]()
+        self._pages[inbox] = told
+        try:
+            await self._bus.client.publish(CONNECTIONS, msgspec.json.encode(query), reply=inbox)
             async with asyncio.timeout(PATIENCE):
                 while not offset or due - {page["server"]["id"] for page in pages}:
-                    pages.append(await self._pages.get())
+                    pages.append(await told.get())
+        except TimeoutError:
+            pass
+        finally:
+            del self._pages[inbox]
         return pages
 
     async def _on_page(self, message: Msg) -> None:
-        self._pages.put_nowait(msgspec.json.decode(message.data))
+        if message.subject in self._pages:  # not one that comes late
+            self._pages[message.subject].put_nowait(msgspec.json.decode(message.data))
 
     def _forget(self, key_id: str) -> None:
         for stream in self._streams.pop(key_id, ()):
