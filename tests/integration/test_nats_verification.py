@@ -22,7 +22,7 @@ from keyfold.cli.embedded import Nats
 from keyfold.cli.embedded.folder import Folder
 from keyfold.settings import Settings
 
-from .support import connected, logged_in, value, wait_until
+from .support import LIMIT, connected, logged_in, value, wait_until
 
 LOCK = "LOCK TABLE keyfold.key_secrets IN ACCESS EXCLUSIVE MODE"
 WAITS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
@@ -254,6 +254,19 @@ async def test_what_was_taken_is_answered_before_the_process_ends_and_then_nothi
             assert not ending.done()
         assert (await slow).body["data"]["valid"]
         await ending
+
+
+async def test_nothing_that_was_sent_while_it_stops_is_left_without_an_answer(tenant: Tenant, gateway: Client) -> None:
+    """Each is answered, or told that nobody does: what the server was just about to deliver, too."""
+    bus, responder = tenant.services.bus, tenant.services.responder
+    for _ in range(40):
+        stopping = asyncio.create_task(responder.stop())
+        with pytest.raises(nats.errors.NoRespondersError):  # noqa: PT012
+            while True:
+                await gateway.request(VERIFY, b"{}", timeout=LIMIT)
+        await stopping
+        await responder.start()
+        await bus.client.flush()
 
 
 async def is_not_subscribed(gateway: Client) -> bool:

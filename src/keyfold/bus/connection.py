@@ -31,6 +31,9 @@ class Handling(NamedTuple):
 
 GOODBYE = 1.0
 """Seconds that the server gets to confirm that it sends no more."""
+BEGUN = 0.05
+"""Seconds for what the server was about to deliver when it was told: that can come after what confirms the end, when
+nats-py's drain knows the subscription no more and drops it."""
 
 
 class Bus:
@@ -96,6 +99,8 @@ class Bus:
             if subscription is not None and self.is_connected:
                 with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
                     async with asyncio.timeout(GOODBYE):
+                        await subscription._conn._send_unsubscribe(subscription._id)
+                        await asyncio.sleep(BEGUN)
                         await subscription.drain()  # type: ignore[no-untyped-call]
 
     def on_loss(self, callback: Callable[[], None]) -> None:
