@@ -4,10 +4,10 @@ import asyncio
 import secrets
 from pathlib import Path
 
+from conftest import free_port
 from keyfold.bus.topology import Cluster
 from keyfold.bus.trust import ROOT_LENGTH
 from keyfold.cli.embedded import Nats
-from keyfold.cli.embedded.nats import free_port
 
 
 class NatsCluster:

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import asyncpg
+import hypothesis
 import msgspec
 import pytest
 
 from keyfold.audit.signing import Signer
 from keyfold.cli.embedded import Nats, Postgres
-from keyfold.cli.embedded.nats import free_port
+from keyfold.cli.embedded.nats import free_port as _free_port
 from keyfold.settings import Secret, Settings
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each of the processes that tests start would compile all of it
@@ -27,6 +28,14 @@ PEPPERS = {1: Secret(secrets.token_bytes(32))}
 LOG_KEY = Signer("localhost/tests", bytes(32)).secret_key().encode()
 _TEMPLATE = "keyfold_template"
 _numbers = count(1)
+_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_ports = count(10_000 + 5_000 * (_worker % 4) + os.getpid() % 3_000)
+
+
+def free_port() -> int:
+    """Of those that the system gives to no connection, and no other worker to a server: the one that asks for it may
+    be a second away from using it, and whoever had it meanwhile would be taken for it."""
+    return next(port for port in _ports if _free_port(port) == port)
 
 
 class Database(NamedTuple):
@@ -46,6 +55,12 @@ class Database(NamedTuple):
     @property
     def worker_url(self) -> str:
         return self.server.url("keyfold_worker", self.name)
+
+
+def pytest_configure() -> None:
+    """How long it takes to make an example says something of the machine alone."""
+    hypothesis.settings.register_profile("here", suppress_health_check=[hypothesis.HealthCheck.too_slow], deadline=None)
+    hypothesis.settings.load_profile("here")
 
 
 def pytest_xdist_auto_num_workers() -> int:

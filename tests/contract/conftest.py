@@ -1,4 +1,5 @@
-"""One running system for all tests of the contract: API, worker, Postgres, NATS. A test has workspaces of its own."""
+"""One running system for all tests of the contract: API, worker, Postgres, NATS. A test has workspaces of its own. What
+reads texts is tested without any of it."""
 
 from collections.abc import AsyncIterator, Iterator, MutableMapping
 from pathlib import Path
@@ -9,9 +10,8 @@ import pytest
 import pytest_asyncio
 import structlog
 
-from conftest import make_settings, new_database, settings_of_worker
+from conftest import free_port, make_settings, new_database, settings_of_worker
 from keyfold.cli.embedded import Nats, Postgres
-from keyfold.cli.embedded.nats import free_port
 from keyfold.settings import Settings
 from keyfold.store import appender, grouped, lists, postgres, tail, usage
 from keyfold.web.services import Services
@@ -22,7 +22,7 @@ from .tenant import Clock, Tenant, make_tenant, running, working
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if Path(__file__).parent in item.path.parents:
+        if Path(__file__).parent in item.path.parents and pytest_asyncio.is_async_test(item):
             item.add_marker(pytest.mark.asyncio(loop_scope="package"), append=False)
 
 

@@ -11,10 +11,9 @@ from typing import NamedTuple
 import httpx
 import msgspec
 
-from conftest import environment, make_settings, new_database, settings_of_worker
+from conftest import environment, free_port, make_settings, new_database, settings_of_worker
 from keyfold.cli.bootstrap import Bootstrap, bootstrap
 from keyfold.cli.embedded import Nats, Postgres
-from keyfold.cli.embedded.nats import free_port
 from keyfold.settings import Settings
 
 PATIENCE = 30.0

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import httpx
 import msgspec
 
-from conftest import Database, make_settings, settings_of_worker
+from conftest import Database, free_port, make_settings, settings_of_worker
 from conftest import environment as environment_of
 from integration.support import (
     CAUSE,
@@ -24,7 +24,6 @@ from integration.support import (
 from keyfold.app.workspaces import FoundedView
 from keyfold.cli.embedded import Nats
 from keyfold.cli.embedded import Postgres as Server
-from keyfold.cli.embedded.nats import free_port
 from keyfold.domain.integration import Terms
 from keyfold.settings import Settings
 from keyfold.store.migrate import migrate

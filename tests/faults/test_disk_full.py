@@ -8,11 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from conftest import Database, make_settings, settings_of_worker
+from conftest import Database, free_port, make_settings, settings_of_worker
 from integration.support import value, wait_until
 from keyfold.cli.embedded import Nats
 from keyfold.cli.embedded import Postgres as Server
-from keyfold.cli.embedded.nats import free_port
 
 from .disks import Disk, looked_after, move_to, small_disk
 from .rounds import Round, consumers, recorded, told

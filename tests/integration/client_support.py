@@ -10,9 +10,9 @@ import httpx
 import uvicorn
 
 import keyfold_client
+from conftest import free_port
 from contract.tenant import Clock, Tenant, bearer, make_tenant, running
 from keyfold.cli.embedded import Nats
-from keyfold.cli.embedded.nats import free_port
 from keyfold.settings import Settings
 from keyfold.web.app import create_app
 from keyfold.web.services import Services

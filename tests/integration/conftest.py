@@ -7,12 +7,11 @@ import pytest
 import pytest_asyncio
 from nats.aio.client import Client
 
-from conftest import Database, make_settings, new_database
+from conftest import Database, free_port, make_settings, new_database
 from keyfold.bus.connection import Bus
 from keyfold.bus.topology import core_login
 from keyfold.cli.embedded import Nats
 from keyfold.cli.embedded import Postgres as Server
-from keyfold.cli.embedded.nats import free_port
 from keyfold.settings import Settings
 from keyfold.store import postgres as store
 from keyfold.store.journal import PostgresJournal

@@ -17,11 +17,10 @@ import pytest
 import pytest_asyncio
 from click.testing import CliRunner, Result
 
-from conftest import environment, make_settings, new_database, settings_of_worker
+from conftest import environment, free_port, make_settings, new_database, settings_of_worker
 from examples.system import System, running
 from keyfold.audit.signing import Signer
 from keyfold.cli.embedded import Nats, Postgres
-from keyfold.cli.embedded.nats import free_port
 from keyfold.cli.main import main
 
 
@@ -105,6 +104,70 @@ def test_a_workspace_is_exported_verified_and_gone_on_with(terminal: Terminal) -
     records.write_bytes(records.read_bytes().replace(b"operator", b"0perator", 1))
     said = terminal.run("verify", str(third), status=1).stdout
     assert said.startswith("ALTERED  position 1:")
+
+
+def test_what_is_no_verdict_is_none(terminal: Terminal) -> None:
+    """1 says that something was altered: a key that is none, or a system that isn't there, doesn't."""
+    url = terminal.system.url
+    for given, variables in (
+        ((url,), {"KEYFOLD_KEY": "hunter2"}),
+        ((url,), {"KEYFOLD_KEY": terminal.system.account_key[:-1] + "x"}),
+        (("http://127.0.0.1:1",), {}),
+        (("--data", str(terminal.folder / "nothing")), {"KEYFOLD_KEY": None}),
+    ):
+        facts = terminal.json("verify", *given, status=2, **variables)
+        assert facts["verified"] is None, facts
+        assert "hunter2" not in facts["why"]
+
+
+def test_an_unknown_workspace_leaves_nothing_in_the_log_nor_on_the_disk(terminal: Terminal) -> None:
+    def head() -> int:
+        (event,) = terminal.run("events", "--limit", "1", "--json").stdout.splitlines()
+        return int(json.loads(event)["position"])
+
+    out, before = terminal.folder / "out", head()
+    for workspace in ("ws_nope", "ws_01h455vb4pex5vsknk084sn02q"):
+        told = terminal.run("export", str(out), "--workspace", workspace, status=1, at_the_machine=True)
+        assert f"There is no workspace {workspace}" in told.stderr
+    given = {"KEYFOLD_URL": None, "KEYFOLD_KEY": None, **terminal.machine}
+    for arguments in (["replay", "--to", str(out)], ["keys", "list"], ["keys", "issue", "--kind", "account"]):
+        ran = CliRunner().invoke(main, [*arguments, "--workspace", "ws_01h455vb4pex5vsknk084sn02q"], env=given)
+        assert (ran.exit_code, "There is no workspace" in ran.stderr) == (1, True), ran.output
+    assert head() == before
+    assert [*terminal.folder.iterdir()] == []
+    told = terminal.run("export", str(out), "--workspace", "ws_01h455vb4pex5vsknk084sn02q", status=2)
+    assert "leave --workspace out" in told.stderr
+    assert "may be two systems" in terminal.run("export", str(out), "--data", "x", status=2).stderr
+    assert [*terminal.folder.iterdir()] == []
+
+
+def test_what_cant_be_written_is_said_in_one_line(terminal: Terminal) -> None:
+    nowhere, taken = terminal.folder / "none" / "a", terminal.folder / "taken.part"
+    taken.write_text("mine")
+    for arguments in (
+        ("prove", "1", "--out", str(nowhere)),
+        ("download", str(nowhere)),
+        ("export", "/proc/x"),
+        ("export", str(terminal.folder / "taken")),
+    ):
+        told = terminal.run(*arguments, status=2).stderr
+        assert told.startswith("keyfold: /"), told
+        assert len(told.splitlines()) == 1
+    assert taken.read_text() == "mine"
+    assert "lies ahead" in terminal.run("export", str(terminal.folder / "x"), "--since", "99999", status=1).stderr
+
+
+def test_each_proof_and_each_export_is_written_down_to_its_end(terminal: Terminal) -> None:
+    """Also of who takes one line and goes."""
+    for position in ("1", "2", "3"):
+        terminal.run("prove", position, "--out", str(terminal.folder / "one.tlog-proof"))
+    deadline = time.monotonic() + 20
+    counts: dict[str, int] = {}
+    while counts.get("audit.exported.v1", 0) < max(3, counts.get("audit.export-begun.v1", 0)):
+        assert time.monotonic() < deadline, counts
+        lines = terminal.run("events", "--all", "--type", "audit.export-begun,audit.exported", "--json").stdout
+        types = [json.loads(line)["type"] for line in lines.splitlines()]
+        counts = {each: types.count(each) for each in types}
 
 
 def test_a_live_log_is_verified_with_a_key_and_without(terminal: Terminal) -> None:

@@ -18,12 +18,11 @@ import pytest
 import pytest_asyncio
 from click.testing import CliRunner, Result
 
-from conftest import environment, make_settings, new_database, settings_of_worker
+from conftest import environment, free_port, make_settings, new_database, settings_of_worker
 from examples.system import System, running
 from keyfold.cli import client as client_module
 from keyfold.cli.client import Client
 from keyfold.cli.embedded import Nats, Postgres
-from keyfold.cli.embedded.nats import free_port
 from keyfold.cli.main import main
 
 SECRET = re.compile(r"kf_prod_[0-9A-Za-z_]+")

@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from nats.aio.client import Client
 
+from conftest import free_port
 from keyfold.bus.topology import core_login
 from keyfold.bus.trust import ROOT_LENGTH, Root, read_credentials, read_keys
 from keyfold.cli.embedded.binaries import nats_binary
-from keyfold.cli.embedded.nats import free_port
 from keyfold.cli.main import main
 from keyfold.settings import read_settings
 

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import tempfile
+import time
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 import pytest_asyncio
 from click.testing import CliRunner
 
-from conftest import Database, environment, make_settings, new_database, settings_of_worker
+from conftest import Database, environment, free_port, make_settings, new_database, settings_of_worker
 from examples.system import System, running
 from keyfold.app.ports import DataKey, StreamMovedError, Write
 from keyfold.app.sealing import SealBrokenError, Sealing
@@ -23,7 +25,6 @@ from keyfold.app.work import Cause, Office, Work
 from keyfold.bus.subjects import LIFECYCLE
 from keyfold.cli.embedded import Nats
 from keyfold.cli.embedded import Postgres as Cluster
-from keyfold.cli.embedded.nats import free_port
 from keyfold.cli.main import main
 from keyfold.domain.aggregates import ATTEMPT, PARTNER
 from keyfold.domain.attempt import AccessRefused
@@ -36,9 +37,13 @@ from keyfold.store.projections import PROJECTIONS
 from keyfold.store.projections.rebuild import rebuild
 from keyfold.web.health import api_readiness
 from keyfold.worker.worker import Worker
+from keyfold_client.audit.exporting import export_workspace
+from keyfold_client.audit.live import Server
+from keyfold_client.audit.trust import parsed_checkpoint
 
 from .support import (
     CAUSE,
+    LIMIT,
     OPENER,
     SEALING,
     Life,
@@ -140,7 +145,8 @@ async def place(postgres_server: Cluster, tmp_path_factory: pytest.TempPathFacto
         settings = msgspec.structs.replace(
             make_settings(database, nats), trusted_proxies="127.0.0.1", log_level="debug"
         )
-        async with running(settings, settings_of_worker(settings, nats), folder) as system:
+        worker = msgspec.structs.replace(settings_of_worker(settings, nats), checkpoint_seconds=1)
+        async with running(settings, worker, folder) as system:
             machine = environment(msgspec.structs.replace(settings, public_url=system.url))
             yield Place(system, database, nats, folder, machine)
     finally:
@@ -195,6 +201,9 @@ async def shown(place: Place, partner_id: str, keys: dict[str, Any], at: int) ->
         "/api/v1/lifecycle/stream?after=0&live=false",
         f"/api/v1/keys?partnerId={partner_id}&asOf={at}",
         f"/api/v1/partners/{partner_id}?asOf={at}",
+        "/api/v1/audit/changes?from=0&limit=200",
+        "/api/v1/audit/holders?action=send",
+        f"/api/v1/audit/holders?action=send&asOf={at}",
     ]
     said = ""
     async with place.client(place.system.account_key, "198.51.100.3") as office:
@@ -202,7 +211,18 @@ async def shown(place: Place, partner_id: str, keys: dict[str, Any], at: int) ->
             answer = await office.get(path)
             assert answer.status_code == 200, (path, answer.text)
             said += f"{path.partition('?')[0]}\n{answer.text}\n"
-    return said
+    return said + await asyncio.to_thread(bundled, place, at)
+
+
+def bundled(place: Place, at: int) -> str:
+    """What a bundle of the workspace has to say, up to a position at least, with what is readable."""
+    deadline = time.monotonic() + LIMIT
+    with tempfile.TemporaryDirectory() as folder, Server(place.system.url, place.system.account_key) as server:
+        while parsed_checkpoint(server.checkpoint()).size < at:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        export_workspace(server, Path(folder) / "out", readable=True, progress=lambda done, of: None)
+        return "".join(f"bundle's {each.name}\n{each.read_text()}\n" for each in (Path(folder) / "out").iterdir())
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -218,6 +238,7 @@ async def test_of_a_partner_that_was_erased_nothing_is_left_anywhere(place: Plac
     assert await place.found_in_tables() == {*CANARIES}
     before = await shown(place, partner_id, keys, len(log))
     assert {each for each in CANARIES if each in before} == {*CANARIES}
+    assert "Zaphod" in before.partition("bundle's readable.ndjson")[2]
 
     # a dry run says what would go, and changes nothing
     said = await place.erase("partner", partner_id)
