@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from examples.system import System
+from keyfold.domain.integration import COLOR
 from keyfold.domain.tokens import mint
 
 from .chromium import Browser, Page, wait_until
@@ -35,6 +36,9 @@ async def test_a_partner_previews_redeems_and_sees_its_keys_once(system: System,
     offer = await page.text("#invitation")
     assert all(said in offer for said in ("Events", "Order sync", "Sends orders.", "A key for prod", "every topic"))
     assert await secrets_on(page) == []
+    accents = "['light', 'dark'].map((each) => getComputedStyle(document.body).getPropertyValue(`--accent-${each}`))"
+    ours = await page.evaluate(accents)
+    assert ours[0] == COLOR  # of an integration that names no color, from the first page to the last
 
     await page.click("#redeem")
     await page.shown("keys")
@@ -49,6 +53,7 @@ async def test_a_partner_previews_redeems_and_sees_its_keys_once(system: System,
     await page.shown("home")
     await page.until("document.querySelectorAll('.key').length === 3")
     assert (await page.text("#home")).count("active") == 3
+    assert await page.evaluate(accents) == ours
     assert not [url for url in page.requests[1:] if token in url]
     assert await page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 0, ""]
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -11,7 +13,7 @@ import pytest
 
 from examples.system import System
 
-from .chromium import Browser, Page
+from .chromium import Browser, Page, wait_until
 from .portal import (
     at_home,
     describe_topics,
@@ -34,9 +36,21 @@ FIRST_PAGE = 100_000
 HOSTILE = {
     "markup": "<img src=x onerror=alert(1)><b>bold</b> & {place} </script>",
     "right to left": "\u202e\u0645\u0632\u0627\u0645\u0646\u0629\u202c שלום",
+    "left open": "שלום \u202e عربي \u202e RTL",
     "emoji": "👩‍👩‍👧‍👦🏳️‍🌈 Örder",
     "long": "W" * 256,
 }
+TURNING = {chr(each) for each in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
+STRAIGHT = """[...document.querySelectorAll(".key h3 bdi")].map(({firstChild: text}) => {
+    const of = (at) => {
+        const range = document.createRange();
+        range.setStart(text, at);
+        range.setEnd(text, at + 1);
+        return range.getBoundingClientRect().left;
+    };
+    return of(text.length - 3) < of(text.length - 2) && of(text.length - 2) < of(text.length - 1);
+})"""
+"""Of each key's name: whether its last letters, the environment's, are read from left to right."""
 
 
 async def sent(system: System, key: str, *bodies: dict[str, Any]) -> None:
@@ -148,6 +162,24 @@ async def test_a_link_that_scanners_looked_at_still_redeems(system: System, brow
     scanner = await browser.page()
     await scanner.open(link)  # one that runs scripts, and clicks nothing
     await scanner.shown("invitation")
+    eager = await browser.page()
+    await eager.call("Page.setBypassCSP", enabled=True)  # our own pages allow no such script: it stands for another's
+    await eager.open(f"{system.url}/docs")
+    before = len(eager.requests)
+    await eager.evaluate(
+        f"""(() => {{
+            const [ahead, rules] = [document.createElement("link"), document.createElement("script")];
+            Object.assign(ahead, {{rel: "prefetch", href: {json.dumps(link)}}});
+            rules.type = "speculationrules";
+            rules.text = JSON.stringify({{prerender: [{{urls: [{json.dumps(link)}], eagerness: "immediate"}}]}});
+            document.head.append(ahead, rules);
+        }})()"""
+    )
+
+    async def fetched_ahead() -> bool:  # to be rendered, too, though never while it is watched by a test
+        return [url.partition("#")[0] for url in eager.requests[before:]].count(address) == 2
+
+    await wait_until(fetched_ahead, "both")
     assert len(await redeemed(page, link)) == 3
 
 
@@ -185,6 +217,14 @@ async def test_a_fresh_link_leads_home_by_one_click(system: System, browser: Bro
     await back.click("dialog .actions:last-child button")
 
     await back.click("#out")
+    await back.until("!!document.querySelector('dialog')")
+    assert "has to send you a fresh link" in await back.text("dialog")
+    assert await faults(back) == []
+    await back.click("dialog .actions:last-child button:last-child")
+    await back.until("!document.querySelector('dialog')")
+    assert await back.evaluate("fetch('/api/v1/portal').then((answer) => answer.status)") == 200  # it was a question
+    await back.click("#out")
+    await back.click("dialog button[type=submit]")
     await back.shown("end")
     assert "signed out" in await back.text("#end")
     await back.open(f"{system.url}/portal")
@@ -197,18 +237,25 @@ async def test_a_key_is_rotated_suspended_narrowed_and_revoked_by_clicks(system:
 
     await page.click(f"[data-key={ids[0]}] [data-act=rotate]")
     await page.until("!!document.querySelector('dialog .picture svg')")
-    await page.evaluate(
-        "(() => { const menu = document.querySelector('dialog [name=overlap]'); menu.value = '3600';"
-        " menu.dispatchEvent(new Event('change')); })()"
-    )
+    assert "7 days, as the integration says" in await page.text("dialog")
+    year = str(datetime.now(UTC).year)
+    assert re.search(rf"for another 7 days, until \d+ \w+ {year}, \d\d:\d\d", await page.text("#old-end"))
+    await _choose(page, "starts", "first-use")
+    assert "first used, and for 7 days from then on" in await page.text("#old-end")
+    await _choose(page, "starts", "")
+    await _choose(page, "overlap", "3600")
+    assert "for another 1 hour" in await page.text("#old-end")
     await page.click("dialog button[type=submit]")
     await page.until("!!document.querySelector('dialog .secret')")
     (successor,) = await secrets_on(page)
+    assert re.search(rf"works until in 1 hour \(\d+ \w+ {year}, \d\d:\d\d:\d\d \w+", await page.text("dialog"))
     assert await faults(page) == []
     await page.click("dialog button[type=submit]")
     await page.until("!document.querySelector('dialog') && document.querySelectorAll('.key').length === 4")
     assert await secrets_on(page) == []
-    assert "retiring" in await page.text(f"[data-key={ids[0]}]")
+    card = await page.text(f"[data-key={ids[0]}]")
+    assert "retiring" in card
+    assert re.search(rf"in 1 hour \(\d+ \w+ {year}, \d\d:\d\d:\d\d", card)
     assert [(await verdict(system, key))["valid"] for key in (dev, successor)] == [True, True]
 
     await _do(page, ids[1], "suspend", "a test")
@@ -220,7 +267,21 @@ async def test_a_key_is_rotated_suspended_narrowed_and_revoked_by_clicks(system:
 
     await page.click(f"[data-key={ids[1]}] [data-act=narrow]")
     await page.until("!!document.querySelector('dialog textarea[name=send-topics]')")
-    await page.evaluate("document.querySelector('dialog textarea[name=send-topics]').value = 'app/order/created'")
+    area = "document.querySelector('dialog textarea[name=send-topics]')"
+    await page.evaluate(f"{area}.value = 'app/order/created\\nnot a//topic!'")
+    await page.click("dialog button[type=submit]")
+    await page.until(f"{area}.getAttribute('aria-invalid') === 'true'")
+    said = f"{area}.getAttribute('aria-describedby').split(' ').map((id) => document.getElementById(id).textContent)"
+    hint, fault = await page.evaluate(said)
+    assert "narrower ones" in hint
+    assert fault.startswith("Line 2: ")
+    assert "/options" not in await page.text("dialog")
+    assert "Look at: Send: topics" in await page.text("dialog [role=alert]")
+    place = f"(() => {{ const {{top, bottom}} = {area}.parentElement.getBoundingClientRect();"
+    assert await page.evaluate(f"{place} return top >= 0 && bottom <= innerHeight; }})()")
+    assert await page.evaluate(f"document.activeElement === {area}")
+    assert await faults(page) == []
+    await page.evaluate(f"{area}.value = 'app/order/created'")
     await page.click("dialog button[type=submit]")
     await page.until(f"document.querySelector('[data-key={ids[1]}] .rules').textContent.includes('app/order/created')")
 
@@ -238,6 +299,15 @@ async def test_a_key_is_rotated_suspended_narrowed_and_revoked_by_clicks(system:
         "A key was revoked",
     )
     assert [each for each in happened if each not in said] == []
+    revoked = await page.text("[data-type='key.revoked'] .line")
+    assert [each for each in ("prod", "Order sync prod") if each not in revoked] == []
+
+
+async def _choose(page: Page, name: str, value: str) -> None:
+    await page.evaluate(
+        f"(() => {{ const menu = document.querySelector('dialog [name={name}]'); menu.value = {json.dumps(value)};"
+        " menu.dispatchEvent(new Event('change')); })()"
+    )
 
 
 async def _do(page: Page, key_id: str, act: str, reason: str) -> None:
@@ -256,7 +326,10 @@ async def verdict(system: System, secret: str) -> Any:
 async def test_topics_live_events_usage_and_dead_letters_show_what_there_is(system: System, page: Page) -> None:
     own = await system.anew()
     await describe_topics(own)
-    dev, *_ = await at_home(page, await own.invite(appName="Order sync"))
+    await page.call("Emulation.setLocaleOverride", locale="de_DE")
+    dev, stage, _ = await at_home(page, await own.invite(appName="Order sync"))
+    assert await page.evaluate("new Intl.NumberFormat().format(1.5)") == "1,5"
+    assert "Visit ends in 12 hours" in await page.text("#home")  # one language, whatever the browser's is
     await sent(own, dev, *({"orderId": f"o_{n}"} for n in range(3)))
 
     await section(page, "topics")
@@ -274,26 +347,77 @@ async def test_topics_live_events_usage_and_dead_letters_show_what_there_is(syst
     await sent(own, dev, {"orderId": "o_live"})
     await page.until("document.querySelectorAll('.live details').length === 5")
     assert "o_live" in str(await page.evaluate("document.querySelector('.live li').textContent"))
+    assert "sent by you" in await page.text(".live li")
+    assert "what they may receive" in await page.text("#body > .quiet")
+    await _filter(page, "not a//topic!")
+    await page.until("document.querySelector('[name=topics]').getAttribute('aria-invalid') === 'true'")
+    assert "no topic patterns" in await page.text(".toolbar .fault")
+    assert "stopped" in await page.text(".actions .state")
+    assert await faults(page) == []
+    await _filter(page, "app/return/*,app/nothing/**")
+    await page.until("document.querySelector('.actions .state').textContent === 'connected'")
+    assert "No event matches the filter" in await page.text(".live .empty")
+    assert await page.evaluate("!document.querySelector('.fault')")
+    await page.evaluate("location.reload()")
+    await page.until("document.querySelector('[name=topics]')?.value === 'app/return/*,app/nothing/**'")
+    await page.until("!!document.querySelector('.live .empty')")
+    await page.click("#unfilter")
+    await page.until("document.querySelectorAll('.live details').length === 5")
+    assert await page.evaluate("document.querySelector('[name=topics]').value") == ""
     await page.click("[data-value=stage]")
     await page.until("!!document.querySelector('.live .empty')")
+    assert "environment=stage" in await page.evaluate("location.hash")
+    await sent(own, stage, {"orderId": "o_stage"})
 
     async with httpx.AsyncClient(base_url=own.url, headers={"Authorization": f"Bearer {dev}"}) as client:
-        pulled = (await client.post("/api/v1/consumers/own/pull", json={"batch": 1, "waitSeconds": 10})).json()["data"]
-        body = {"tokens": [pulled[0]["token"]], "reason": "can't be read"}
+        pulled = (await client.post("/api/v1/consumers/own/pull", json={"batch": 3, "waitSeconds": 10})).json()["data"]
+        body = {"tokens": [each["token"] for each in pulled], "reason": "can't be read"}
         answer = await client.post("/api/v1/consumers/own/terminate", json=body)
         assert answer.status_code == 200, answer.text
-    await eventually(page, "usage", "document.querySelector('.tiles dd')?.textContent === '5'")
+    await eventually(page, "usage", "document.querySelector('.tiles dd')?.textContent === '6'")
     assert await page.evaluate("document.querySelectorAll('.chart canvas').length") == 1
+    rows = "[...document.querySelectorAll('#body table:last-of-type')].at(-1).innerText"
+    assert [each for each in ("Order sync dev", "Order sync stage") if each not in str(await page.evaluate(rows))] == []
+    times = await page.evaluate(
+        "[...document.querySelectorAll('td > .number')].map((each) => getComputedStyle(each.parentElement).textAlign)"
+    )
+    assert {*times} == {"right"}
 
-    await eventually(page, "letters", "!!document.querySelector('[data-letter]')")
-    assert "can't be read" in await page.text("[data-letter]")
+    await eventually(page, "letters", "document.querySelectorAll('[data-letter]').length === 3")
+    card = await page.text("[data-letter]")
+    assert [each for each in ("can't be read", pulled[0]["event"]["id"][:8]) if each not in card] == []
     assert await faults(page) == []
     await page.click("[data-letter] [data-act=discard]")
     await page.until("!!document.querySelector('dialog')")
     assert await faults(page) == []
     await page.evaluate("document.querySelector('dialog').close()")
     await page.click("[data-letter] [data-act=redrive]")
+    await page.until("document.querySelectorAll('[data-letter]').length === 2")
+    assert await page.evaluate("document.querySelector('#redrive').disabled")
+    await page.click("#all-letters")
+    await page.click("#redrive")
+    await page.until("!!document.querySelector('dialog')")
+    await page.evaluate(  # meanwhile another tab discards one of them
+        """(async () => {
+            const path = "/api/v1/portal/dead-letters", headers = {"Content-Type": "application/json"};
+            const [{keyId, consumer, deadLetter}] = (await (await fetch(path)).json()).data;
+            const body = JSON.stringify({keyId, consumer, sequence: deadLetter.sequence});
+            await fetch(`${path}/discard`, {method: "POST", headers, body});
+        })()"""
+    )
+    await page.click("dialog button[type=submit]")
+    await page.until("document.querySelector('dialog')?.textContent.includes('1 of 2 are on their way again')")
+    assert await page.evaluate("document.querySelectorAll('dialog li').length") == 1
+    assert await faults(page) == []
+    await page.click("dialog .actions:last-child button")
     await page.until("!!document.querySelector('#body .empty')")
+
+
+async def _filter(page: Page, topics: str) -> None:
+    await page.evaluate(
+        f"(() => {{ const field = document.querySelector('[name=topics]'); field.value = {json.dumps(topics)};"
+        " field.dispatchEvent(new Event('change')); })()"
+    )
 
 
 async def eventually(page: Page, name: str, expression: str) -> None:
@@ -348,6 +472,12 @@ async def test_hostile_names_show_as_text_and_break_no_layout(system: System, pa
         await section(page, each)
         assert not await is_wider_than_the_window(page), each
     assert str(await page.evaluate("document.querySelector('h1').textContent")) == name
+    # what turns the direction of text shows in JSON as JSON has it, and what follows an app's name is read as it is
+    data = str(await page.evaluate("[...document.querySelectorAll('.json')].map((each) => each.textContent).join()"))
+    assert [each for each in TURNING if each in data] == []
+    assert "\\u202e" in data or not TURNING.intersection(name)
+    await section(page, "keys")
+    assert await page.evaluate(STRAIGHT) == [True, True, True]
 
 
 async def test_no_page_has_an_accessibility_violation_in_light_or_dark(system: System, page: Page) -> None:

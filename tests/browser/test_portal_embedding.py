@@ -98,12 +98,40 @@ async def test_a_partner_onboards_within_the_integrations_own_site(
     await page.evaluate("location.reload()")
     inside = await shown_in(page, system, "home")  # the visit lives on, within this site
     partner_id = str(await inside.evaluate("document.querySelector('#home .id').textContent"))
+    back = await fresh_link(system, partner_id)
+    await _another_site_speaks_to_the_open_visit(system, site, browser, page, back)
+
+    await page.call("Page.bringToFront")  # dialogs of a page that nobody sees don't end
     await inside.evaluate("document.querySelector('#out').click()")
+    await inside.evaluate("document.querySelector('dialog button[type=submit]').click()")
     await inside.shown("end")
-    await page.evaluate(
-        f"document.querySelector('keyfold-portal').link = {json.dumps(await fresh_link(system, partner_id))}"
-    )
+    await page.evaluate(f"document.querySelector('keyfold-portal').link = {json.dumps(back)}")
     await inside.shown("home")
+
+
+async def _another_site_speaks_to_the_open_visit(
+    system: System, site: Site, browser: Browser, page: Page, link: str
+) -> None:
+    """It opens the site that may embed, which it can, and has all of its frames to speak to."""
+    embedding, site.page = site.page, b"<!doctype html><title>A hostile page</title>"
+    hostile = await browser.page(beside=page)
+    await hostile.open(site.origin.replace("localhost", "127.0.0.1"))
+    site.page = embedding
+    await hostile.evaluate(f"void (window.victim = window.open({json.dumps(site.origin)}))")
+    tab = await hostile.opened(site.origin)
+    inside = await shown_in(tab, system, "home")
+    asked = len(inside.requests)
+    token = link.partition("#")[2]
+    to_the_portal = ({"keyfold": "hello", "token": token}, {"keyfold": "link", "token": token}, {"keyfold": "link"})
+    to_the_site = ({"keyfold": "redeemed"}, {"keyfold": "closed"}, {"keyfold": "height", "height": 19_999})
+    for said in to_the_portal:
+        await hostile.evaluate(f"victim.frames[0].postMessage({json.dumps(said)}, '*')")
+    for own in to_the_site:
+        await hostile.evaluate(f"victim.postMessage({json.dumps(own)}, '*')")
+    await asyncio.sleep(0.5)
+    assert await inside.evaluate("document.querySelector('main > section').id") == "home"
+    assert inside.requests[asked:] == []
+    assert await tab.evaluate("document.querySelector('iframe').style.height") != "19999px"
 
 
 async def test_a_site_that_the_integration_doesnt_name_gets_no_portal(
@@ -114,7 +142,10 @@ async def test_a_site_that_the_integration_doesnt_name_gets_no_portal(
     page = await browser.page()
     link = await system.invite(appName="Order sync")
     await page.open(site.origin)
-    await page.evaluate(f"document.querySelector('keyfold-portal').link = {json.dumps(link)}")
+    await page.evaluate(
+        f"(() => {{ const portal = document.querySelector('keyfold-portal'); portal.link = {json.dumps(link)};"
+        " portal.addEventListener('keyfold-error', (event) => { window.wrong = event.detail; }); })()"
+    )
     for path in ("/onboard", "/portal", "/docs"):
         await page.evaluate(
             f"(() => {{ const frame = document.createElement('iframe'); frame.src = {json.dumps(system.url + path)};"
@@ -124,6 +155,11 @@ async def test_a_site_that_the_integration_doesnt_name_gets_no_portal(
     for path in ("/portal/embed/", "/onboard", "/portal", "/docs"):
         inside = await page.framed(system.url + path)
         await inside.until("location.href.startsWith('chrome-error:')")
+    await page.until("!!window.wrong")  # the element can only know it by the silence
+    assert await page.evaluate("wrong.code") == "unanswered"
+    assert site.origin in await page.evaluate("wrong.message")
+    assert "can't be shown here" in await page.text("keyfold-portal [role=alert]")
+    assert await page.evaluate("document.querySelector('keyfold-portal iframe').getClientRects().length") == 0
     async with httpx.AsyncClient(base_url=system.url) as client:
         token = link.partition("#")[2]
         assert (await client.post("/api/v1/onboarding/preview", json={"token": token})).status_code == 200

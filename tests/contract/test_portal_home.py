@@ -29,7 +29,13 @@ async def listed(workspace: Tenant, partner: Partner, path: str, **query: Any) -
 
 async def test_home_says_who_is_there_for_whom_until_when_and_what_can_be_done(workspace: Tenant) -> None:
     partner = await join(workspace)
-    patch = {"description": "Orders and returns", "color": "#112233", "origins": ["https://app.acme.test"]}
+    policy = {"overlapSeconds": 3600, "overlapStarts": "first-use"}
+    patch = {
+        "description": "Orders and returns",
+        "color": "#112233",
+        "origins": ["https://app.acme.test"],
+        "environments": {"prod": {"policy": policy}},
+    }
     headers = bearer(workspace.owner_key) | {"If-Match": "*"}
     await workspace.api.patch(f"/api/v1/integrations/{workspace.integration_id}", json=patch, headers=headers)
     home = await listed(workspace, partner, "")
@@ -42,6 +48,10 @@ async def test_home_says_who_is_there_for_whom_until_when_and_what_can_be_done(w
         "icon": None,
     }
     assert {*home["environments"]} == {"dev", "stage", "prod"}
+    assert home["overlaps"] == {
+        **{each: {"seconds": 7 * 86_400, "starts": "now"} for each in ("dev", "stage")},
+        "prod": {"seconds": 3600, "starts": "first-use"},
+    }
     assert home["natsUrl"] == workspace.services.settings.public_nats_url
     assert (home["session"]["status"], home["session"]["id"][:4]) == ("open", "pse_")
     assert {"keys:rotate", "links:issue"} <= {*home["capabilities"]}

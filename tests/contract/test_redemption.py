@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from keyfold.domain.aggregates import KEY, PARTNER
+from keyfold.domain.integration import COLOR
 
 from .tenant import Clock, Tenant, bearer, position_of, problem
 
@@ -35,6 +36,7 @@ async def test_a_preview_shows_who_invites_to_what_and_until_when(workspace: Ten
     assert answer.headers["cache-control"] == "no-store"
     assert (data["partnerId"], data["appName"], data["appDescription"]) == (partner_id, "Orders", "Syncs")
     assert data["integration"]["id"] == workspace.integration_id
+    assert data["integration"]["presentation"] == {"description": "", "color": COLOR, "icon": None}
     assert data["expiresAt"] > datetime.now().astimezone().isoformat()[:4]
 
 

@@ -1,6 +1,7 @@
 """Workspaces, integrations and portal sessions: what begins, and within which limits."""
 
 from datetime import timedelta
+from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -48,6 +49,12 @@ def test_a_workspace_is_created_with_its_name() -> None:
 
 def test_an_integration_offers_everything_in_every_environment_unless_it_says_otherwise() -> None:
     create().then(created())
+
+
+def test_an_integration_without_a_color_has_that_of_our_own_pages() -> None:
+    static = files("keyfold.web") / "static"
+    assert f"--accent-light: {integration.COLOR};" in (static / "keyfold.css").read_text(encoding="utf-8")
+    assert f'const OURS = "{integration.COLOR}";' in (static / "portal" / "color.js").read_text(encoding="utf-8")
 
 
 def test_an_integration_is_created_as_it_was_asked_for() -> None:

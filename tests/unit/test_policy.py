@@ -38,6 +38,16 @@ def test_of_a_name_that_gets_too_long_the_apps_is_cut_so_that_the_rest_still_tel
     assert name("{app}" + "y" * 256, app="abc") == "y" * 256
 
 
+def test_no_apps_name_turns_the_words_behind_it() -> None:
+    turning = [chr(each) for each in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))]
+    assert len(turning) == 9
+    for each in turning:
+        assert name("{app} {environment}", app=f"a{each}b") == "ab prod"
+        assert name("{integration} {app} {environment}", integration=f"{each}Shop") == "Shop Orders prod"
+    assert name("{app} {environment}", app="\u200eשלם\u200f") == "\u200eשלם\u200f prod"  # marks turn nothing else
+    assert name("{app} {environment}", app="\u202e" * 200 + "x" * 256) == "x" * 251 + " prod"  # before it is cut
+
+
 @given(TEXTS, TEXTS, TEXTS)
 def test_a_name_is_never_too_long(template: str, app: str, integration: str) -> None:
     assert len(name("{app}" + template + "{integration}{app}", app=app, integration=integration)) <= 256

@@ -13,6 +13,7 @@ from keyfold.domain.integration import Integration
 from keyfold.domain.key_state import Key
 from keyfold.domain.partner import Partner
 from keyfold.domain.permissions import PORTAL, Conditions, Environment, Permission
+from keyfold.domain.policy import OverlapStarts
 from keyfold.domain.refusals import NotFound, Unauthenticated
 from keyfold.domain.session import Session
 from keyfold.domain.tokens import parse_token
@@ -50,13 +51,22 @@ class SessionView(View, frozen=True, kw_only=True):
         return cls(id=this.id, status=this.status, opened_at=this.opened_at, expires_at=this.expires_at)
 
 
+class OverlapView(View, frozen=True, kw_only=True):
+    """How long an old key goes on when it is rotated and nobody says otherwise, and from when on."""
+
+    seconds: int
+    starts: OverlapStarts
+
+
 class PortalView(View, frozen=True, kw_only=True):
-    """`environments` are those that the integration offers by now, `capabilities` the permissions of a session."""
+    """`environments` are those that the integration offers by now, `overlaps` what it says of rotations in each,
+    `capabilities` the permissions of a session."""
 
     partner: PartnerView
     keys: list[KeyView]
     integration: PresentationView
     environments: tuple[Environment, ...]
+    overlaps: dict[Environment, OverlapView]
     nats_url: str
     session: SessionView
     capabilities: tuple[Permission, ...]
@@ -122,6 +132,10 @@ class Portal:
             keys=[KeyView.of(key, now) for key in await self.keys(home.partner)],
             integration=PresentationView.of(integration),
             environments=tuple(integration.terms.environments),
+            overlaps={
+                each: OverlapView(seconds=offer.policy.overlap_seconds, starts=offer.policy.overlap_starts)
+                for each, offer in integration.terms.environments.items()
+            },
             nats_url=self._nats_url,
             session=SessionView.of(home.session),
             capabilities=tuple(sorted(PORTAL)),

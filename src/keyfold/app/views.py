@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from keyfold.domain.integration import Integration, Presentation
+from keyfold.domain.integration import COLOR, Integration
 from keyfold.domain.key_events import KeyKind, Suspender
 from keyfold.domain.key_state import ENDED, Key, KeyStatus
 from keyfold.domain.link import Link, LinkPurpose, LinkStatus
@@ -61,23 +61,32 @@ class OfferView(View, frozen=True, kw_only=True):
         return cls(permitted=offer.permitted, options=OptionsView.of(offer.rule), policy=offer.policy)
 
 
+class AppearanceView(View, frozen=True, kw_only=True):
+    """How an integration shows itself. `color` is `#rrggbb`, `icon` an https address or a data URL."""
+
+    description: str = ""
+    color: str = COLOR
+    icon: str | None = None
+
+
 class IntegrationView(View, frozen=True, kw_only=True):
     """`environments` gives the rule and the key policy for each environment that a partner gets a key for, `origins`
     the sites that may embed the portal."""
 
     id: str
     name: str
-    presentation: Presentation
+    presentation: AppearanceView
     environments: dict[Environment, OfferView]
     link_lifetime_seconds: int
     origins: tuple[str, ...]
 
     @classmethod
     def of(cls, integration: Integration, now: datetime) -> "IntegrationView":
+        shown = integration.terms.presentation
         return cls(
             id=integration.id,
             name=integration.terms.name,
-            presentation=integration.terms.presentation,
+            presentation=AppearanceView(description=shown.description, color=shown.color, icon=shown.icon),
             environments={each: OfferView.of(offer) for each, offer in integration.terms.environments.items()},
             link_lifetime_seconds=integration.terms.link_lifetime_seconds,
             origins=integration.terms.origins,

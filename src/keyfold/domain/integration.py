@@ -13,6 +13,8 @@ from keyfold.domain.policy import Offer, policy_faults
 from keyfold.domain.record import Event, encode
 from keyfold.domain.refusals import Invalid, Refusal
 
+COLOR = "#17635f"
+"""Of an integration that names none: the accent of our own pages, as keyfold.css has it."""
 LINK_LIFETIME = timedelta(minutes=30)
 LINK_LIFETIME_RANGE = (timedelta(minutes=5), timedelta(days=7))
 TOPICS = 500
@@ -23,7 +25,7 @@ class Presentation(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
     """How the integration shows itself to a partner. `color` is `#rrggbb`, `icon` an https address or a data URL."""
 
     description: str = ""
-    color: str = "#2f6fed"
+    color: str = COLOR
     icon: str | None = None
 
 

@@ -19,6 +19,8 @@ LEADS = (30, 7, 1)
 EVENT_BYTES = range(1024, 2**20 + 1)
 CONNECTIONS = range(1, 10_001)
 _FIELDS = ("app", "environment", "integration")
+_TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")
+"""Formatting characters of bidirectional text (UAX #9) that turn or embed what follows; marks are none of them."""
 _FIELD = re.compile(rf"\{{({'|'.join(_FIELDS)})\}}")
 
 
@@ -40,10 +42,11 @@ class KeyPolicy(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True,
     connections: int = 100
 
     def name_for(self, *, app: str, environment: str, integration: str) -> str:
-        """The name of a new key: the app's name is what is cut when it gets too long."""
-        fields = {"environment": environment, "integration": integration}
+        """The name of a new key: the app's name is what is cut when it gets too long. What would turn the direction
+        of the words behind it is left out, so that nobody reads `ved` for `dev`."""
+        fields = {"environment": environment, "integration": _straight(integration)}
         spare = NAME_LENGTH - len(_filled(self.name_template, {**fields, "app": ""}))
-        return _filled(self.name_template, {**fields, "app": app[: max(0, spare)]})[:NAME_LENGTH]
+        return _filled(self.name_template, {**fields, "app": _straight(app)[: max(0, spare)]})[:NAME_LENGTH]
 
     def expiry(self, now: datetime) -> datetime | None:
         return _after(now, self.lifetime_seconds)
@@ -97,6 +100,10 @@ def policy_faults(pointer: str, policy: KeyPolicy) -> Iterator[Fault]:
         yield f"{pointer}/nameTemplate", "A name needs at least a character."
     if policy.rate is not None:
         yield from rate_faults(f"{pointer}/rate", policy.rate)
+
+
+def _straight(text: str) -> str:
+    return _TURNING.sub("", text)
 
 
 def _filled(template: str, fields: dict[str, str]) -> str:

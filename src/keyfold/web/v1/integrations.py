@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from keyfold.app.views import IntegrationView
 from keyfold.domain.aggregates import INTEGRATION
-from keyfold.domain.integration import LINK_LIFETIME, LINK_LIFETIME_RANGE, Integration, Presentation, Terms
+from keyfold.domain.integration import COLOR, LINK_LIFETIME, LINK_LIFETIME_RANGE, Integration, Presentation, Terms
 from keyfold.domain.origins import LENGTH, ORIGINS
 from keyfold.domain.permissions import ENVIRONMENTS, Environment
 from keyfold.domain.policy import KeyPolicy, Offer
@@ -59,7 +59,7 @@ class IntegrationBody(Body, frozen=True, kw_only=True):
 
     name: Name
     description: Description = ""
-    color: Color = "#2f6fed"
+    color: Color = COLOR
     icon: Icon | None = None
     environments: dict[Environment, OfferBody] = msgspec.field(
         default_factory=lambda: {each: OfferBody() for each in ENVIRONMENTS}
@@ -94,7 +94,7 @@ class IntegrationDocument(Body, frozen=True, kw_only=True):
 
     name: Name
     description: Description = ""
-    color: Color = "#2f6fed"
+    color: Color = COLOR
     icon: Icon | None = None
     environments: dict[Environment, "OfferDocument"]
     link_lifetime_seconds: LinkLifetime

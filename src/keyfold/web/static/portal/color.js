@@ -1,6 +1,8 @@
 // The integration's color, as far as it can be read: corrected until its contrast is what WCAG 2.2 asks (1.4.3: 4.5 to 1).
 
 const CONTRAST = 4.5;
+/** Of integrations that name none: the accent of the stylesheet, which has one for each appearance. */
+const OURS = "#17635f";
 /** What the accent stands on, in keyfold.css: the sheet and the wash of each appearance. */
 export const GROUNDS = { light: ["#ffffff", "#f1f3f2"], dark: ["#1a2122", "#232c2d"] };
 
@@ -38,7 +40,7 @@ export function readable(color, appearance) {
 export const onTop = (color) => (contrast(color, "#ffffff") >= CONTRAST ? "#ffffff" : "#0b1213");
 
 export function dress(color) {
-  if (!/^#[0-9a-f]{6}$/i.test(color ?? "")) return;
+  if (!/^#[0-9a-f]{6}$/i.test(color ?? "") || color === OURS) return;
   const { style } = document.documentElement;
   style.setProperty("--brand", color);
   for (const appearance of ["light", "dark"]) {

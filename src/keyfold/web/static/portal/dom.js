@@ -23,6 +23,11 @@ export const button = (text, onclick, properties = {}) => h("button", { type: "b
 /** A name or text that somebody else wrote, in whatever direction it runs. */
 export const theirs = (text, name = "bdi") => h(name, name === "bdi" ? {} : { dir: "auto", class: "text" }, text ?? "");
 
+// formatting characters of bidirectional text that turn or embed what follows
+const TURNING = /[\u202a-\u202e\u2066-\u2069]/g;
+/** The same where nothing can set it apart from the words around it, as in a list to choose from. */
+export const straight = (text) => text.replace(TURNING, "");
+
 let fading;
 export function say(text) {
   clearTimeout(fading);
@@ -51,9 +56,12 @@ export const once = (make) => {
   let made;
   return () => (made ??= make());
 };
-const exact = once(() => new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" }));
-const precise = once(() => new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" }));
-const relative = once(() => new Intl.RelativeTimeFormat(undefined, { numeric: "auto" }));
+// that of the texts, whatever the browser's is: a sentence has one language
+export const LOCALE = "en-GB";
+const exact = once(() => new Intl.DateTimeFormat(LOCALE, { dateStyle: "medium", timeStyle: "long" }));
+const precise = once(() => new Intl.DateTimeFormat(LOCALE, { timeStyle: "medium" }));
+const relative = once(() => new Intl.RelativeTimeFormat(LOCALE, { numeric: "auto" }));
+export const number = once(() => new Intl.NumberFormat(LOCALE));
 const UNITS = [["year", 31536000], ["month", 2592000], ["week", 604800], ["day", 86400], ["hour", 3600], ["minute", 60]];
 
 function distance(moment) {
@@ -74,14 +82,23 @@ export function when(text) {
 export const clock = (text) => h("time", { datetime: text, title: exact().format(new Date(text)) }, precise().format(new Date(text)));
 export const date = (text) => h("time", { datetime: text }, exact().format(new Date(text)));
 
+/** What has a date in it that somebody must keep: both, since a phone has no hover. */
+export const due = (text) => [when(text), " (", date(text), ")"];
+
 setInterval(() => {
   for (const each of document.querySelectorAll("time[data-relative]")) each.textContent = distance(new Date(each.dateTime));
 }, 10000);
 
+/** In days, hours, minutes and seconds, none left out. */
 export function duration(seconds) {
-  const [unit, size] = UNITS.slice(3).find(([, each]) => seconds >= each) ?? ["second", 1];
-  const said = new Intl.NumberFormat(undefined, { style: "unit", unit, unitDisplay: "long" });
-  return said.format(Math.floor(seconds / size));
+  const parts = [];
+  let left = seconds;
+  for (const [unit, size] of [...UNITS.slice(3), ["second", 1]]) {
+    const many = Math.floor(left / size);
+    left -= many * size;
+    if (many) parts.push(new Intl.NumberFormat(LOCALE, { style: "unit", unit, unitDisplay: "long" }).format(many));
+  }
+  return parts.join(", ");
 }
 
 /** An id or key, shown without its middle; what is selected and copied is the whole. */
@@ -109,7 +126,10 @@ export const state = (name, word = t(`state.${name}`)) => h("span", { class: `st
 
 export const empty = (title, todo, ...more) => h("div", { class: "empty" }, h("p", {}, h("strong", {}, title)), h("p", {}, todo), ...more);
 
-export const json = (value) => h("pre", { tabindex: "0", class: "json" }, h("code", {}, JSON.stringify(value, null, 2)));
+/** JSON in which nothing turns the direction of the rest: such characters show as what JSON has for them. */
+export const asJson = (value, indent) =>
+  JSON.stringify(value, null, indent).replace(TURNING, (turning) => `\\u${turning.charCodeAt(0).toString(16)}`);
+export const json = (value) => h("pre", { tabindex: "0", class: "json" }, h("code", {}, asJson(value, 2)));
 
 let named = 0;
 /** A field with its label, and what there is to say of it. */
@@ -119,6 +139,19 @@ export function field(label, control, hint = "") {
   const said = hint && h("span", { class: "hint", id: `${id}-hint` }, hint);
   if (said) control.setAttribute("aria-describedby", said.id);
   return h("p", { class: "field" }, h("label", { for: id }, label), control, said);
+}
+
+/** Says at a control what is wrong with it, or that nothing is. */
+export function fault(control, text = "") {
+  const place = control.closest(".field, fieldset");
+  place.querySelector(".fault")?.remove();
+  const said = text && h("span", { class: "fault", id: `fault-${++named}` }, text);
+  const about = [place.querySelector(".hint")?.id, said.id].filter(Boolean).join(" ");
+  if (said) place.append(said);
+  if (about) control.setAttribute("aria-describedby", about);
+  else control.removeAttribute("aria-describedby");
+  if (text && control !== place) control.setAttribute("aria-invalid", "true");
+  else control.removeAttribute("aria-invalid");
 }
 
 /** One of several, as buttons side by side. `choices`: [value, label] each. */

@@ -13,11 +13,15 @@ import { render as usage } from "./home_usage.js";
 import { t } from "./texts.js";
 
 const SECTIONS = { keys, topics, events, usage, letters, history: past };
-const sectionOf = (hash) => (hash.slice(1) in SECTIONS ? hash.slice(1) : "keys");
+/** What stands behind it, after a ?, is the section's own. */
+const sectionOf = (hash) => {
+  const [name] = hash.slice(1).split("?");
+  return Object.hasOwn(SECTIONS, name) ? name : "keys";
+};
 
 /** The portal of `seen`, the answer of GET /api/v1/portal. `end` shows why it is left. */
 export async function open(seen, end) {
-  const at = { seen, end, leave: () => {}, over: new AbortController() };
+  const at = { seen, end, leave: () => {}, over: new AbortController(), turn: 0 };
   const { partner } = seen;
   const body = h("div", { id: "body", "aria-live": "off" });
   show("home", theirs(partner.appName ?? t("home.app")), head(at), navigation(at), body);
@@ -55,8 +59,8 @@ const navigation = () =>
 
 /** The section once more where it is open already. In a frame the reader's Back belongs to the site around it. */
 function turn(event) {
-  if (event.target.hasAttribute("aria-current")) dispatchEvent(new Event("hashchange"));
-  if (!embedded) return;
+  const isSame = location.hash === event.target.getAttribute("href");
+  if (!embedded) return isSame && dispatchEvent(new Event("hashchange"));
   event.preventDefault();
   history.replaceState(null, "", event.target.getAttribute("href"));
   dispatchEvent(new Event("hashchange"));
@@ -72,6 +76,7 @@ function listen(at, body) {
 async function enter(at, body) {
   at.leave();
   at.leave = () => {};
+  const turn = ++at.turn;
   const name = sectionOf(location.hash);
   for (const each of document.querySelectorAll(".tabs a")) {
     if (each.getAttribute("href") === `#${name}`) each.setAttribute("aria-current", "page");
@@ -82,10 +87,11 @@ async function enter(at, body) {
   try {
     const again = () => enter(at, body);
     const { parts, stop } = await SECTIONS[name](at.seen, again);
-    if (body.dataset.section !== name || at.over.signal.aborted) return stop?.();
+    if (turn !== at.turn || at.over.signal.aborted) return stop?.();
     at.leave = stop ?? at.leave;
     body.replaceChildren(h("h2", {}, t(`nav.${name}`)), ...parts.flat(Infinity).filter(Boolean));
   } catch (error) {
+    if (turn !== at.turn) return;
     if (!(error instanceof Problem) && !(error instanceof TypeError)) throw error;
     const why = error instanceof Problem ? said(error) : t("end.offline.what");
     const again = button(t("home.again"), () => enter(at, body));
@@ -103,6 +109,9 @@ function leave(at, code) {
 }
 
 async function signOut(at) {
+  const what = [h("p", { class: "warning" }, t("out.what")), h("p", {}, t("out.instead"))];
+  const act = async () => true;
+  if (!(await question(t("out.title"), what, { label: t("home.out"), act })) || at.over.signal.aborted) return;
   at.over.abort();
   try {
     await ask("DELETE", "/api/v1/portal/session");

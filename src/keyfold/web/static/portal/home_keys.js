@@ -1,9 +1,9 @@
 // The keys with their state, last use and end, and what can be done about each.
 
-import { button, empty, h, mono, say, state, theirs, when } from "./dom.js";
+import { button, due, empty, h, mono, say, state, theirs, when } from "./dom.js";
 import { ask, newest, said } from "./net.js";
 import { narrow, reinstate, revoke, rotate, suspend } from "./key_dialogs.js";
-import { rules } from "./rules.js";
+import { environment, rules } from "./rules.js";
 import { t } from "./texts.js";
 
 const ENDED = ["retired", "expired", "revoked", "compromised"];
@@ -39,7 +39,7 @@ function card(key, may, seen, again) {
     h(
       "div",
       { class: "line" },
-      h("span", { class: `environment ${key.environment}` }, key.environment),
+      environment(key),
       h("h3", {}, theirs(key.name)),
       state(key.status),
     ),
@@ -52,16 +52,16 @@ function card(key, may, seen, again) {
 
 function facts(key) {
   const row = (name, value) => value && h("div", {}, h("dt", {}, name), h("dd", {}, value));
-  const retires = key.retiresAt ? when(key.retiresAt) : key.successorId && key.status === "active" && t("key.retires.used");
+  const retires = key.retiresAt ? due(key.retiresAt) : key.successorId && key.status === "active" && t("key.retires.used");
   const why = key.suspendedReason ?? key.revokedReason;
   return h(
     "dl",
     { class: "figures" },
     row(t("key.used"), key.lastUsedAt ? when(key.lastUsedAt) : t("key.unused")),
-    row(t("key.expires"), key.expiresAt ? when(key.expiresAt) : t("key.never")),
+    row(t("key.expires"), key.expiresAt ? due(key.expiresAt) : t("key.never")),
     row(t("key.issued"), when(key.issuedAt)),
     row(t("key.retires"), retires),
-    row(t("key.due"), key.rotationDueAt && when(key.rotationDueAt)),
+    row(t("key.due"), key.rotationDueAt && due(key.rotationDueAt)),
     row(t("key.networks"), key.sourceNetworks.length > 0 && key.sourceNetworks.join(", ")),
     row(t("key.reason"), why && theirs(why)),
   );
@@ -84,7 +84,7 @@ function actions(key, may, seen, again) {
   return h(
     "p",
     { class: "actions" },
-    key.successorId === null && offer("keys:rotate", "rotate", rotate, named("rotate")),
+    key.successorId === null && key.environment in seen.overlaps && offer("keys:rotate", "rotate", rotate, named("rotate")),
     offer("keys:suspend", "suspend", suspend, named("suspend")),
     offer("keys:change", "narrow", narrow, named("narrow")),
     offer("keys:revoke", "revoke", revoke, { ...named("revoke"), class: "danger" }),

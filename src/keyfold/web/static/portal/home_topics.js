@@ -1,7 +1,7 @@
 // The topics that the app's keys may use, with their schemas and examples, and a test event for each.
 
 import { ask as question } from "./dialog.js";
-import { empty, field, h, json, say, segments, select, state } from "./dom.js";
+import { empty, field, h, json, say, segments, select, state, straight } from "./dom.js";
 import { ask, request } from "./net.js";
 import { t } from "./texts.js";
 
@@ -53,12 +53,12 @@ const entry = (topic, environment, seen) =>
 async function test(topic, environment, seen) {
   const named = new Map(seen.keys.map((key) => [key.id, key.name]));
   const chosen = { id: topic.send[0] };
-  const keys = topic.send.map((id) => [id, `${named.get(id) ?? ""} …${id.slice(-6)}`]);
-  const data = h("textarea", { rows: 6, name: "data", spellcheck: "false", value: JSON.stringify(topic.examples[0] ?? { test: true }, null, 2) });
+  const keys = topic.send.map((id) => [id, `${straight(named.get(id) ?? "")} …${id.slice(-6)}`]);
+  const data = h("textarea", { rows: 6, name: "data", spellcheck: "false", "data-pointer": "/data", value: JSON.stringify(topic.examples[0] ?? { test: true }, null, 2) });
   data.addEventListener("input", () => data.setCustomValidity(isJson(data.value) ? "" : t("topic.test.wrong")));
   const parts = [
     h("p", {}, t("topic.test.what")),
-    field(t("topic.test.key"), select(keys, chosen.id, (id) => (chosen.id = id))),
+    field(t("topic.test.key"), select(keys, chosen.id, (id) => (chosen.id = id), { "data-pointer": "/keyId" })),
     field(t("topic.test.data"), data),
   ];
   const act = () =>

@@ -1,12 +1,12 @@
 // How the keys are used for events: counts, a chart, how long it took, and the same as tables.
 
 import { chart } from "./chart.js";
-import { clock, date, empty, h, mono, once, segments } from "./dom.js";
+import { clock, date, empty, h, mono, number, segments, theirs } from "./dom.js";
 import { ask } from "./net.js";
+import { environment } from "./rules.js";
 import { t } from "./texts.js";
 
 const STEPS = { minute: 60, hour: 3600, day: 86400 };
-const number = once(() => new Intl.NumberFormat());
 const isRefused = (outcome) => outcome.startsWith("refused:");
 const LINES = [
   { name: "published", color: "ink", has: (outcome) => outcome === "published" },
@@ -20,7 +20,7 @@ export async function render(seen, again) {
   const draw = async () => {
     at.stop();
     const asked = new URLSearchParams({ resolution: at.resolution, ...(at.environment && { environment: at.environment }) });
-    const { parts, stop } = await report(await ask("GET", `/api/v1/portal/usage?${asked}`));
+    const { parts, stop } = await report(...(await Promise.all([ask("GET", `/api/v1/portal/usage?${asked}`), ask("GET", "/api/v1/portal")])));
     at.stop = stop;
     body.replaceChildren(...parts.flat(Infinity).filter(Boolean));
   };
@@ -45,7 +45,7 @@ export async function render(seen, again) {
   return { parts: [bar, body], stop };
 }
 
-async function report(usage) {
+async function report(usage, { keys }) {
   const outcomes = Object.keys(usage.totals);
   if (!outcomes.length) return { parts: [empty(t("usage.none"), t("usage.none.todo"))], stop: () => {} };
   const total = (line) => outcomes.filter(line.has).reduce((sum, outcome) => sum + usage.totals[outcome].count, 0);
@@ -54,7 +54,7 @@ async function report(usage) {
   const { times, series } = lines(usage);
   const drawn = await chart(times, series, t("usage.chart", counts));
   return {
-    parts: [h("dl", { class: "tiles" }, tiles), drawn.element, asTable(times, series, usage.resolution), totals(usage), latency(usage), byKey(usage)],
+    parts: [h("dl", { class: "tiles" }, tiles), drawn.element, asTable(times, series, usage.resolution), totals(usage), latency(usage), byKey(usage, keys)],
     stop: drawn.stop,
   };
 }
@@ -72,10 +72,12 @@ function lines(usage) {
   return { times, series };
 }
 
-/** Rows of cells; a number is a cell that is aligned as one. */
+const isNumber = (value) => typeof value === "number" || Boolean(value?.classList?.contains("number"));
+
+/** Rows of cells; a number, or an element that says so of itself, is in a cell that is aligned as one. */
 function table(heads, rows) {
-  const cell = (value) => (typeof value === "number" ? h("td", { class: "number" }, number().format(value)) : h("td", {}, value));
-  const head = (text, at) => h("th", { scope: "col", class: typeof rows[0]?.[at] === "number" ? "number" : "" }, text);
+  const cell = (value) => h("td", { class: isNumber(value) && "number" }, typeof value === "number" ? number().format(value) : value);
+  const head = (text, at) => h("th", { scope: "col", class: isNumber(rows[0]?.[at]) && "number" }, text);
   return h("div", { class: "scroll", tabindex: "0" }, h("table", {}, h("thead", {}, h("tr", {}, heads.map(head))), h("tbody", {}, rows.map((row) => h("tr", {}, row.map(cell))))));
 }
 
@@ -106,8 +108,10 @@ function latency({ latency: { bounds, byOutcome } }) {
   return [h("h3", {}, t("usage.latency")), h("p", { class: "quiet" }, t("usage.latency.what")), table([t("usage.outcome"), t("usage.p50"), t("usage.p99")], rows)];
 }
 
-function byKey({ byKey: keys }) {
+function byKey({ byKey: used }, keys) {
+  const known = new Map(keys.map((key) => [key.id, key]));
+  const who = (id) => [known.has(id) && [environment(known.get(id)), " ", theirs(known.get(id).name), " "], mono(id)];
   const sum = (outcomes, line) => Object.entries(outcomes).filter(([outcome]) => line.has(outcome)).reduce((all, [, { count }]) => all + count, 0);
-  const rows = Object.entries(keys).map(([id, outcomes]) => [mono(id), ...LINES.map((line) => sum(outcomes, line))]);
+  const rows = Object.entries(used).map(([id, outcomes]) => [who(id), ...LINES.map((line) => sum(outcomes, line))]);
   return rows.length > 1 && [h("h3", {}, t("usage.byKey")), table([t("usage.key"), ...LINES.map((line) => t(`usage.${line.name}`))], rows)];
 }

@@ -75,8 +75,8 @@ export async function lost() {
 addEventListener("offline", lost);
 
 /**
- * Events as they go by, coming back by itself without a gap. `onstate` hears "open", "waiting", "ended". Gives a function
- * that ends it.
+ * Events as they go by, coming back by itself without a gap. `onstate` hears "open", "waiting", "ended", or "refused" with
+ * the `Problem` where what is asked for can't be. Gives a function that ends it.
  */
 export function follow(asked, onevent, onstate) {
   const address = `/api/v1/portal/events/stream?${new URLSearchParams(asked)}`;
@@ -99,11 +99,23 @@ export function follow(asked, onevent, onstate) {
     source.onerror = () => {
       if (over) return;
       onstate("waiting");
-      if (source.readyState === EventSource.CLOSED) refusedToFollow();
+      if (source.readyState === EventSource.CLOSED) askWhy();
     };
   };
-  // it doesn't say why it was refused: when the visit is over, asking for the portal does
-  const refusedToFollow = () => request("GET", "/api/v1/portal").then(again, again);
+  // an EventSource doesn't say why it was refused: the same request by itself does
+  const askWhy = async () => {
+    const asking = new AbortController();
+    try {
+      const response = await fetch(address, { cache: "no-store", signal: asking.signal });
+      const problem = response.ok ? null : refused(await response.json());
+      asking.abort();
+      if (problem?.code !== "invalid-request" || over) return again();
+      over = true;
+      onstate("refused", problem);
+    } catch {
+      again();
+    }
+  };
   const again = () => {
     clearTimeout(later);
     if (!over) later = setTimeout(begin, 3000);

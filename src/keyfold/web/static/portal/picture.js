@@ -3,11 +3,11 @@
 import { svg } from "./dom.js";
 import { t } from "./texts.js";
 
-/** `overlap` in seconds as text, "0" for none; `starts` "first-use" where it begins later. */
-export function overlap({ overlap: seconds, starts }) {
+/** `seconds` of overlap, 0 for none; `starts` "first-use" where it begins later. */
+export function overlap({ seconds, starts }) {
   const now = 90;
-  const begin = starts === "first-use" && seconds !== "0" ? 170 : now;
-  const end = seconds === "0" ? now : begin + 110;
+  const begin = starts === "first-use" && seconds !== 0 ? 170 : now;
+  const end = seconds === 0 ? now : begin + 110;
   const word = (x, y, text, kind = "") => svg("text", { x, y, class: kind, "text-anchor": "middle" }, text);
   const bar = (x, y, width, kind) => svg("rect", { x, y, width, height: 22, rx: 4, class: kind });
   return svg(

@@ -1,6 +1,6 @@
 // What a key may do, in words.
 
-import { h, theirs } from "./dom.js";
+import { asJson, h } from "./dom.js";
 import { t } from "./texts.js";
 
 const topicsOf = (rule, action) => rule.options?.[action]?.topics ?? [];
@@ -15,7 +15,7 @@ export function rules(rule) {
       " ",
       t("rule.only"),
       " ",
-      h("code", {}, `${each.propertyName} ${each.operator} ${JSON.stringify(each.propertyValue)}`),
+      h("code", {}, `${each.propertyName} ${each.operator} ${asJson(each.propertyValue)}`),
     ]);
     return h("li", {}, h("span", { class: "verb" }, t(`rule.${action}`)), " ", named, only);
   });
@@ -33,4 +33,5 @@ export function topicFor(key, action, catalogue) {
   return pattern === "**" ? "app/hello/world" : pattern.replaceAll("**", "hello").replaceAll("*", "hello");
 }
 
-export const nameOf = (key) => theirs(key.name);
+/** Where a key is for, as a mark. */
+export const environment = (key) => h("span", { class: `environment ${key.environment}` }, key.environment);

@@ -3,7 +3,7 @@
 
 import { $, button, copy, date, h, mono, say, show } from "./dom.js";
 import { firstEvent } from "./first.js";
-import { rules } from "./rules.js";
+import { environment, rules } from "./rules.js";
 import { t } from "./texts.js";
 
 const confirmLeaving = (event) => event.preventDefault();
@@ -41,7 +41,7 @@ export function keyCard(key, where) {
   return h(
     "li",
     {},
-    h("h2", {}, h("span", { class: `environment ${key.environment}` }, key.environment), " ", mono(key.id)),
+    h("h2", {}, environment(key), " ", mono(key.id)),
     rules(key),
     h("p", { class: "quiet" }, key.expiresAt ? [t("keys.until"), " ", date(key.expiresAt)] : t("welcome.endless")),
     secret,

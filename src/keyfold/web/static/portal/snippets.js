@@ -32,7 +32,7 @@ with keyfold_client.connect_sync(${JSON.stringify(base)}, key=${JSON.stringify(k
 };
 
 const javascript = {
-  send: ({ key, nats, topic, data }) => `// npm install @nats-io/transport-node@3
+  send: ({ key, nats, topic, data }) => `// Save as first.mjs, then: npm install @nats-io/transport-node@3 && node first.mjs
 import { connect } from "@nats-io/transport-node";
 
 const token = ${JSON.stringify(key)};
@@ -45,7 +45,7 @@ const stored = await nc.request(subject, data, { timeout: 5000 });
 console.log(stored.string());
 await nc.close();
 `,
-  receive: ({ key, base }) => `// Node 18 or newer: nothing to install
+  receive: ({ key, base }) => `// Save as first.mjs, then: node first.mjs (18 or newer, nothing to install)
 const call = async (what, body) => {
   const answer = await fetch(${JSON.stringify(`${base}/api/v1/consumers/own/`)} + what, {
     method: "POST",

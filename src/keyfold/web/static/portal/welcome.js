@@ -1,6 +1,6 @@
 // Who invites to what, and the one click that accepts. Looking spends nothing.
 
-import { $, button, duration, h, show, theirs, when } from "./dom.js";
+import { $, button, due, duration, h, show, theirs } from "./dom.js";
 import { dress } from "./color.js";
 import { embedded, tell } from "./frame.js";
 import { Problem, ask, request } from "./net.js";
@@ -35,7 +35,7 @@ export async function welcome(token, { attempt, onhome, isForced }) {
 function showReturn(link, accept) {
   show(
     "return",
-    t("return.title", { integration: link.integration.name }),
+    [t("return.title"), " ", theirs(link.integration.name)],
     h("p", { class: "lead" }, t("return.what")),
     facts(link),
     h("p", { class: "actions" }, button(t("return.accept"), accept, { id: "redeem", class: "main" })),
@@ -76,7 +76,7 @@ function facts(link) {
     { class: "facts" },
     row(t("welcome.app"), link.appName && theirs(link.appName)),
     row(t("welcome.does"), link.appDescription && theirs(link.appDescription, "span")),
-    row(t("welcome.until"), [when(link.expiresAt), ` (${new Date(link.expiresAt).toLocaleString()})`]),
+    row(t("welcome.until"), due(link.expiresAt)),
   );
 }
 
