@@ -16,6 +16,7 @@ from .tenant import app_of
 class Event(NamedTuple):
     id: str
     data: Any
+    name: str = ""
 
 
 class Reading:
@@ -60,6 +61,12 @@ class Reading:
                 self._came.clear()
                 await self._came.wait()
         return self.events
+
+    async def replayed(self) -> list[Event]:
+        """All events of a stream that isn't live: it ends by saying up to where it has told, as its header did."""
+        *told, last = await self.end()
+        assert last == Event(self.headers["keyfold-position"], {"position": int(last.id)}, "end")
+        return told
 
     async def end(self, seconds: float = LIMIT) -> list[Event]:
         """All events, once the server has ended it."""
@@ -111,4 +118,4 @@ def _event(text: str) -> Event:
     for line in text.split("\n"):
         name, _, value = line.partition(": ")
         fields[name] = value
-    return Event(fields.get("id", ""), json.loads(fields["data"]))
+    return Event(fields.get("id", ""), json.loads(fields["data"]), fields.get("event", ""))

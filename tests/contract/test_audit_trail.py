@@ -94,6 +94,18 @@ async def test_events_are_found_by_address_and_by_network(workspace: Tenant) -> 
         ("environment", "production"),
         ("resourceId", "a\nb"),
         ("afterPosition", "-1"),
+        ("keyId", "prt_01h455vb4pex5vsknk084sn02q"),
+        ("partnerId", "key_01h455vb4pex5vsknk084sn02q"),
+        ("partnerId", ""),
+        ("integrationId", "int_nobody"),
+        ("resourceId", "evt_01h455vb4pex5vsknk084sn02q"),
+        ("causationId", "req_1"),
+        ("actorId", ""),
+        ("correlationId", ""),
+        ("beforePosition", "1"),
+        ("partnerID", "prt_01h455vb4pex5vsknk084sn02q"),
+        ("asof", "12"),
+        ("asOf", "12"),
     ],
 )
 async def test_what_nothing_can_match_is_refused_and_named(workspace: Tenant, name: str, value: str) -> None:
@@ -104,6 +116,28 @@ async def test_what_nothing_can_match_is_refused_and_named(workspace: Tenant, na
 async def test_a_span_that_ends_before_it_begins_is_refused(workspace: Tenant) -> None:
     said = await workspace.get(EVENTS, since="2026-03-02T00:00:00Z", until="2026-03-01T00:00:00Z")
     assert pointers(said) == ["?until"]
+    assert pointers(await workspace.get(EVENTS, afterPosition=10, beforePosition=11)) == ["?beforePosition"]
+    assert pointers(await workspace.get(EVENTS, afterPosition=10, until=10)) == ["?until"]
+
+
+async def test_a_zone_whose_plus_was_not_escaped_is_told_how_it_is_written(workspace: Tenant) -> None:
+    for path in (f"{EVENTS}?since", f"{EVENTS}?until", "/api/v1/audit/changes?from", "/api/v1/keys?asOf"):
+        answer = await workspace.api.get(f"{path}=2026-03-01T12:00:00+01:00", headers=bearer(workspace.owner_key))
+        assert "%2B" in problem(answer, 400, "invalid-request")["errors"][0]["detail"], path
+
+
+async def test_a_parameter_that_wouldnt_be_heeded_is_refused_and_those_that_are_named(workspace: Tenant) -> None:
+    get, headers = workspace.api.get, bearer(workspace.owner_key)
+    for path in ("/api/v1/keys?as_of=5", "/api/v1/keys/self?asof=5", "/api/v1/audit/export?limit=5"):
+        said = problem(await get(path, headers=headers), 400, "invalid-request")
+        (error,) = said["errors"]
+        assert error["pointer"] == f"?{path.partition('?')[2].partition('=')[0]}"
+        assert ("asOf" in error["detail"]) == ("keys" in path)
+    said = problem(await get("/api/v1/keys?asOf=1&asOf=2", headers=headers), 400, "invalid-request")
+    assert [each["pointer"] for each in said["errors"]] == ["?asOf"]
+    answer = await workspace.api.post("/api/v1/keys/verify?x=1", json={"key": workspace.owner_key}, headers=headers)
+    assert pointers(answer) == ["?x"]
+    assert (await get("/api/v1/keys?asOf=1", headers=bearer("kf_acc_nobody"))).status_code == 401
 
 
 async def test_an_event_is_shown_with_what_caused_it_and_all_that_it_caused(workspace: Tenant) -> None:
@@ -270,6 +304,35 @@ async def test_an_export_whose_key_ends_is_left_without_an_end_and_what_went_out
     assert ended["data"]["count"] in (2, 4)
 
 
+@pytest.mark.parametrize("left", ["amid it", "while its end was being written down"])
+async def test_an_export_whose_reader_leaves_is_written_down_to_its_end(
+    workspace: Tenant, services: Services, monkeypatch: pytest.MonkeyPatch, left: str
+) -> None:
+    """The second is what whoever takes one line and goes does, such as `keyfold audit prove`."""
+    await workspace.invite()
+    ending, gone, end = asyncio.Event(), asyncio.Event(), services.exports.end
+
+    async def slow(*given: Any, **more: Any) -> None:
+        ending.set()
+        await gone.wait()
+        await end(*given, **more)
+
+    if left == "amid it":
+        monkeypatch.setattr(feed, "PAGE", 2)
+    else:
+        monkeypatch.setattr(services.exports, "end", slow)
+    async with reading(services, EXPORT, bearer(workspace.owner_key), format="records") as stream:
+        if left == "amid it":
+            stream.pause()
+            await asyncio.sleep(0.1)
+        else:
+            await ending.wait()
+            asyncio.get_running_loop().call_later(0.2, gone.set)
+    begun, ended = await trail(workspace, type="audit.export-begun,audit.exported")
+    assert ended["causationId"] == begun["id"]
+    assert ended["data"]["isComplete"] == (left != "amid it")
+
+
 async def test_who_exported_what_is_written_down_and_makes_no_more_of_itself(workspace: Tenant) -> None:
     auditor = await workspace.key("auditor")
     at, lines = await exported(workspace, auditor, format="ecs", type="key.", address="0.0.0.0/0")
@@ -322,6 +385,17 @@ async def test_who_read_the_trail_is_written_down_once_and_then_as_a_number(
     assert times > 10
 
 
+async def test_who_looked_at_changes_and_holders_is_written_down_as_in_the_console(
+    workspace: Tenant, services: Services
+) -> None:
+    await workspace.get("/api/v1/audit/changes", **{"from": 0})
+    await workspace.get("/api/v1/audit/holders", action="send")
+    await workspace.get("/api/v1/audit/changes")  # is refused
+    await written(services)
+    found = await trail(workspace, type="audit.read")
+    assert sorted((each["data"]["what"], each["data"]["count"]) for each in found) == [("changes", 1), ("holders", 1)]
+
+
 async def test_a_stream_that_shows_its_own_reading_shows_it_once(workspace: Tenant, services: Services) -> None:
     async with reading(services, STREAM, bearer(workspace.owner_key), type="audit.") as stream:
         await stream.until(0)
@@ -347,7 +421,7 @@ async def test_the_trail_is_followed_by_filter_from_where_it_was_left(workspace:
     assert [each.data for each in [*before, revoked]] == await trail(workspace, **query)
     headers = bearer(workspace.owner_key) | {"Last-Event-ID": before[1].id}
     async with reading(services, STREAM, headers, live="false", **query) as stream:
-        assert [each.id for each in await stream.end()] == [before[2].id, revoked.id]
+        assert [each.id for each in await stream.replayed()] == [before[2].id, revoked.id]
 
 
 async def test_who_verifies_secrets_is_written_down(workspace: Tenant, services: Services) -> None:

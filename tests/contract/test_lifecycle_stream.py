@@ -18,7 +18,7 @@ PATH = "/api/v1/lifecycle/stream"
 async def replayed(tenant: Tenant, key: str, **query: Any) -> list[Event]:
     """All that there is, as the key is shown it."""
     async with reading(tenant.services, PATH, bearer(key), after=0, live="false", **query) as stream:
-        return await stream.end()
+        return await stream.replayed()
 
 
 async def trail(tenant: Tenant, key: str) -> list[Any]:
@@ -202,6 +202,9 @@ async def test_a_position_that_nothing_has_been_at_is_refused(workspace: Tenant,
     ahead = await services.journal.head() + 1000
     said = problem(await workspace.get(PATH, after=ahead, live="false"), 400, "invalid-request")
     assert said["errors"][0]["pointer"] == "?after"
+    headers = bearer(workspace.owner_key) | {"Last-Event-ID": str(ahead)}
+    said = problem(await workspace.api.get(PATH, headers=headers), 400, "invalid-request")
+    assert said["errors"][0]["pointer"] == "Last-Event-ID"
 
 
 async def test_only_who_may_read_the_audit_trail_may_follow(workspace: Tenant) -> None:

@@ -201,7 +201,7 @@ async def test_the_access_log_names_routes_and_not_what_was_asked(
     log.clear()
     answer = await workspace.api.get(f"/api/v1/keys/{token}?secret={token}", headers=bearer(workspace.owner_key))
     (entry,) = [entry for entry in log if entry["event"] == "request"]
-    assert (entry["method"], entry["route"], entry["status"]) == ("GET", "/api/v1/keys/{key_id}", 404)
+    assert (entry["method"], entry["route"], entry["status"]) == ("GET", "/api/v1/keys/{key_id}", 400)
     assert entry["request_id"] == answer.headers["x-request-id"]
 
 

@@ -89,7 +89,7 @@ def test_a_timeline_tells_a_story_by_whatever_names_it(terminal: Terminal) -> No
     assert invited in terminal.json("timeline", "127.0.0.0/8")
     by_operator = next(each for each in terminal.json("events", "--all") if each["actor"]["kind"] == "operator")
     assert by_operator in terminal.json("timeline", f"operator:{by_operator['actor']['id']}")
-    assert "Nothing is known" in terminal.run("audit", "timeline", "req_nothing").stderr
+    assert "Nothing is known" in terminal.run("audit", "timeline", "req_nothing", status=1).stderr
 
 
 def test_a_download_is_gone_on_with_where_it_was_left(terminal: Terminal, tmp_path: Path) -> None:
@@ -102,10 +102,17 @@ def test_a_download_is_gone_on_with_where_it_was_left(terminal: Terminal, tmp_pa
         cut.write_bytes(b"".join(lines[:3]) + lines[3][:20])
         assert "goes on behind" in terminal.run("audit", "download", str(cut), *given).stderr
         assert cut.read_bytes() == whole.read_bytes()
+        other = "ecs" if format_ == "ndjson" else "ndjson"
+        said = terminal.run("audit", "download", str(whole), "--format", other, status=2).stderr
+        assert f"lines of the format {format_}" in said
+        assert cut.read_bytes() == whole.read_bytes()
         whole.unlink()
-    assert "leave --after out" in terminal.run("audit", "download", str(cut), "--after", "3", status=2).stderr
-    cut.write_text("no export\n")
-    assert "is no export" in terminal.run("audit", "download", str(cut), status=1).stderr
+    ahead = ("--format", "ecs", "--after", "3")
+    assert "leave --after out" in terminal.run("audit", "download", str(cut), *ahead, status=2).stderr
+    for text in ("no export\n", "no line"):
+        cut.write_text(text)
+        assert "is no export" in terminal.run("audit", "download", str(cut), status=1).stderr
+        assert cut.read_text() == text
 
 
 def test_what_happens_is_followed_until_ctrl_c(terminal: Terminal) -> None:

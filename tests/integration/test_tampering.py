@@ -2,17 +2,20 @@
 position named, by a bundle and by a look at the live log."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
+from click.testing import CliRunner
 
-from conftest import LOG_KEY
+from conftest import LOG_KEY, environment
 from keyfold.app.keys import NewKey
 from keyfold.audit.growth import grow
 from keyfold.audit.signing import Signer, signed_note
+from keyfold.cli.main import main
 from keyfold.cli.whole_log import export_whole
 from keyfold.settings import Settings
 from keyfold.web.app import create_app
@@ -117,21 +120,32 @@ class Audited:
             *(f"INSERT INTO keyfold.{table} {columns}{table}" for table in TABLES),
         )
 
-    async def plant(self) -> int:
-        """Makes the tree and its checkpoint anew from whatever the log says, signed with the real key."""
+    async def plant(self, unsigned: int = 0) -> int:
+        """Makes the tree and its checkpoint anew from whatever the log says, signed with the real key, but for some
+        records at the end."""
         signer = Signer.parse(LOG_KEY.decode())
         log = await rows(self.url, "SELECT record FROM keyfold.log ORDER BY position")
-        growth = grow(0, {}, [leaf_hash(record.encode()) for (record,) in log])
-        note = signed_note(Checkpoint(signer.name, growth.size, growth.root).text, [signer])
+        leaves = [leaf_hash(record.encode()) for (record,) in log]
+        growth, signed = grow(0, {}, leaves), grow(0, {}, leaves[: len(leaves) - unsigned])
+        note = signed_note(Checkpoint(signer.name, signed.size, signed.root).text, [signer])
         await self.change("TRUNCATE keyfold.tiles, keyfold.checkpoints CASCADE")
         async with connected(self.url) as superuser:
             await superuser.execute("UPDATE keyfold.tree SET size = $1, root = $2", growth.size, growth.root)
             tiles = [(tile.level, tile.index, data) for tile, data in growth.tiles.items()]
             await superuser.executemany("INSERT INTO keyfold.tiles VALUES ($1, $2, $3)", tiles)
             await superuser.execute(
-                "INSERT INTO keyfold.checkpoints VALUES ($1, $2, $3)", growth.size, growth.root, note
+                "INSERT INTO keyfold.checkpoints VALUES ($1, $2, $3)", signed.size, signed.root, note
             )
         return growth.size
+
+    async def verifies(self) -> Any:
+        """What `keyfold audit verify` says at the machine, to somebody who has seen nothing."""
+        arguments = ["audit", "verify", "--json", "--state", str(self.new_auditor())]
+        none = {"KEYFOLD_URL": None, "KEYFOLD_KEY": None, **environment(self.settings)}
+        ran = await asyncio.to_thread(CliRunner().invoke, main, arguments, env=none)
+        facts = json.loads(ran.stdout)
+        assert ran.exit_code == {True: 0, False: 1, None: 2}[facts["verified"]]
+        return facts
 
     async def looks(self, state: Path, *, again: bool = False) -> int | None:
         """Verifies the live log, and gives the bad position."""
@@ -222,6 +236,47 @@ async def test_each_change_is_caught_and_its_position_named(audited: Audited) ->
     await audited.change(f"DELETE FROM keyfold.log WHERE position >= {head}")
     assert await audited.exports(audited.new_auditor(), whole=True) == head
     assert await audited.looks(audited.new_auditor()) == head
+
+
+async def test_what_is_in_the_tree_and_not_signed_yet_is_compared_with_it_at_the_machine(audited: Audited) -> None:
+    """No bundle has it. The tree halts where the last row is gone, and so signs nothing that would show it."""
+    size = await audited.plant(unsigned=5)
+    facts = await audited.verifies()
+    assert (facts["verified"], facts["size"]) == (True, size - 5)
+    for position, statement in (
+        (size, f"DELETE FROM keyfold.log WHERE position = {size}"),
+        (size - 2, f"DELETE FROM keyfold.log WHERE position >= {size - 2}"),
+        (size - 3, CASES["a byte"].statement.format(size - 3, size - 2)),
+        (size - 4, CASES["a column: stream"].statement.format(size - 4, size - 3)),
+        (size - 6, CASES["a byte"].statement.format(size - 6, 0)),
+    ):
+        await audited.restore()
+        await audited.plant(unsigned=5)
+        await audited.change(statement)
+        facts = await audited.verifies()
+        assert (facts["verified"], facts["position"]) == (False, position), statement
+    await audited.restore()
+    await audited.plant()
+    await audited.change(f"UPDATE keyfold.tree SET size = {size - 1}")
+    assert (await audited.verifies())["position"] == size, "the tree was cut back"
+
+
+async def test_numbers_that_jumped_are_named_in_the_whole_log_as_in_the_workspaces_own(audited: Audited) -> None:
+    """A column that was changed for the time of a write, and changed back: all that came of it is signed."""
+    mine = audited.life.manager.workspace_id
+    last = await value(audited.url, "SELECT max(position) FROM keyfold.log WHERE workspace_id = $1", mine)
+    jump = "UPDATE keyfold.log SET number = number {} 1000000 WHERE position = {}"
+    await audited.change(jump.format("+", last))
+    await audited.life.invite()
+    await audited.change(jump.format("-", last))
+    bad = await value(
+        audited.url, "SELECT min(position) FROM keyfold.log WHERE workspace_id = $1 AND number > 9999", mine
+    )
+    await audited.plant()
+    assert await audited.exports(audited.new_auditor(), whole=True) == bad
+    facts = await audited.verifies()
+    assert facts["position"] == bad
+    assert mine in facts["why"]
 
 
 async def test_what_was_signed_again_is_caught_by_whoever_has_seen_it_before(audited: Audited) -> None:

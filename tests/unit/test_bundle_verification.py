@@ -16,12 +16,12 @@ import pytest
 import keyfold_client
 from keyfold.audit.signing import Signer
 from keyfold_client.audit import records
-from keyfold_client.audit.exporting import prove_record
+from keyfold_client.audit.exporting import prove_record, size_in
 from keyfold_client.audit.live import Server
 from keyfold_client.audit.manifests import CHECKPOINT, CONSISTENCY, LEAVES, MANIFEST, PROOFS, RECORDS
 from keyfold_client.audit.memory import Memory
 from keyfold_client.audit.merkle import leaf_hash, leaf_hashes
-from keyfold_client.audit.records import Line, whole_log
+from keyfold_client.audit.records import Line, Numbers, whole_log
 from keyfold_client.audit.trust import AlteredError, Asked, LackingError, Verified
 from keyfold_client.audit.verdicts import Verdict, verify
 from keyfold_client.audit.watching import first_difference, verify_live
@@ -186,6 +186,46 @@ def test_numbers_that_were_signed_wrong_are_found(
     assert why in auditor.names(log.sign().export(tmp_path / "out"), 4)
 
 
+@pytest.mark.parametrize(("number", "why"), [(3, "was given twice"), (1_000_004, "4 to 1000003"), (0, "neither its")])
+def test_numbers_that_were_signed_wrong_are_found_in_a_whole_log_too(
+    auditor: Auditor, tmp_path: Path, number: int, why: str
+) -> None:
+    """Where its workspace's own auditor would find them."""
+    log = FakeLog().append("ws_a", 2).append("ws_b", 9).append("ws_a")
+    log.write("ws_a", number)
+    log.append("ws_b").write("ws_a", number + 1)
+    whole = log.sign().export_whole(tmp_path / "whole")
+    assert why in auditor.names(whole, 13)
+    assert auditor.remember("log.test/keyfold").size == 0
+    auditor.names(log.export(tmp_path / "part"), 13)
+    change(whole, flipped(14))
+    assert "isn't the one" in auditor.names(whole, 15), "what isn't what was signed comes first"
+
+
+def test_what_a_record_says_inside_of_a_text_is_not_where_it_belongs(auditor: Auditor, tmp_path: Path) -> None:
+    log = FakeLog()
+    for number, said in enumerate(('"data":{"workspaceId":"ws_b"', '\\"data":{"workspaceId":"ws_b"', "ws_b"), 1):
+        log.write("ws_a", number, said, note=said)
+    log.sign()
+    auditor.sees(log.export_whole(tmp_path / "whole"))
+    auditor.sees(log.export(tmp_path / "part"))
+
+
+def test_a_bundle_says_up_to_where_none_is_missing(log: FakeLog, auditor: Auditor, tmp_path: Path) -> None:
+    """A tail that was cut off, and the manifest with it, can't be told from one that isn't there yet."""
+    bundle = log.export(tmp_path / "out")
+    told = auditor.sees(bundle)
+    assert "none is missing up to number 305, position 309" in told.text
+    assert told.facts["last"] == 309
+    bundle = change(bundle, lambda lines: lines[:18], RECORDS, PROOFS)
+    edit_manifest(bundle, records=18)
+    cut = Auditor(tmp_path / "new").sees(bundle)
+    assert "none is missing up to number 18, position 22: what came later can't be told" in cut.text
+    assert cut.facts["last"] == 22
+    first = auditor.looks(log.append("ws_a", 2).sign().server())
+    assert (first.known, first.records, first.last) == (0, 307, 313)
+
+
 def test_records_that_are_numbered_against_the_logs_order_are_found(auditor: Auditor, tmp_path: Path) -> None:
     log = FakeLog()
     for number in (2, 1):
@@ -256,6 +296,26 @@ def test_an_old_key_is_enough_while_it_signs_as_well(log: FakeLog, auditor: Audi
     told = auditor.sees(tmp_path / "3", vkeys=(log.vkey,))
     assert (told.facts["signedBy"], told.facts["since"]) == ([log.vkey], 311)
     auditor.sees(tmp_path / "3")
+
+
+def test_of_stated_keys_no_remembered_one_takes_the_place(log: FakeLog, auditor: Auditor, tmp_path: Path) -> None:
+    """Who made the bundle could have made the key that was taken at the first look."""
+    bundle = log.export(tmp_path / "1")
+    stated = Signer("log.test/keyfold", b"7" * 32)
+    auditor.sees(bundle)
+    told = auditor.sees(bundle, 2, vkeys=(stated.verifier_key,)).text
+    assert "isn't signed by the key that you gave" in told
+    assert log.vkey in told
+    other = Signer("other.test/keyfold", b"7" * 32).verifier_key
+    assert "isn't signed by the key" in auditor.sees(bundle, 2, vkeys=(other,)).text
+    with log.server() as server, pytest.raises(LackingError, match="isn't signed by the key"):
+        verify_live(server, Asked((stated.verifier_key,)), auditor.remember)
+    first = log.vkey
+    log.signers.insert(0, stated)
+    auditor.sees(log.sign().export(tmp_path / "2"), vkeys=(stated.verifier_key,))
+    assert auditor.remember("log.test/keyfold").vkeys == (stated.verifier_key,)
+    auditor.sees(bundle, 2)
+    assert auditor.sees(bundle, vkeys=(first, stated.verifier_key)).facts["signedBy"] == [first]
 
 
 def test_witnesses_are_counted_and_shown(log: FakeLog, auditor: Auditor, tmp_path: Path) -> None:
@@ -401,6 +461,49 @@ def test_an_export_that_breaks_off_is_gone_on_with_and_leaves_nothing_half(
         log.export(tmp_path / "out")
 
 
+def test_an_export_goes_on_only_with_what_is_its_own(log: FakeLog, auditor: Auditor, tmp_path: Path) -> None:
+    out, part = tmp_path / "out", tmp_path / "out.part"
+    for spoil in (flipped(3), lambda lines: [lines[1], lines[0], *lines[2:]], lambda lines: [b"{}\n", *lines]):
+        log.breaks_after = 5_000
+        with pytest.raises(LackingError, match="broke off"):
+            log.export(out)
+        change(part, spoil)
+        auditor.sees(log.export(out))
+        shutil.rmtree(out)
+    log.breaks_after = 200
+    with pytest.raises(LackingError, match="broke off"):
+        log.export(out, "ws_b")
+    assert part.exists(), "some of it came"
+    with pytest.raises(LackingError, match="was begun for ws_b"):
+        log.export(out)
+    shutil.rmtree(part)
+    with pytest.raises(LackingError, match="no record at all"):
+        log.export(out, "ws_nobody")
+    assert not part.exists(), "there is nothing to go on with"
+    part.mkdir()
+    (part / "thesis.txt").write_text("mine")
+    with pytest.raises(LackingError, match="is no export that broke off"):
+        log.export(out)
+    assert (part / "thesis.txt").read_text() == "mine"
+    (part / "thesis.txt").unlink()
+    (part / CHECKPOINT).write_bytes(FakeLog("other.test/log").append().sign().note)
+    with pytest.raises(LackingError):
+        log.export(out)
+
+
+def test_a_size_is_told_by_whatever_holds_a_checkpoint(log: FakeLog, tmp_path: Path) -> None:
+    with log.server() as server:
+        (tmp_path / "one.tlog-proof").write_bytes(prove_record(server, 3, lambda: False))
+    (tmp_path / "checkpoint").write_bytes(log.note)
+    log.export(tmp_path / "out")
+    for since in ("311", *(str(tmp_path / name) for name in ("one.tlog-proof", "checkpoint", "out"))):
+        assert size_in(since) == 311, since
+    (tmp_path / "bad").write_bytes(b"c2sp.org/tlog-proof@v1\n")
+    for name in ("bad", "nothing"):
+        with pytest.raises(LackingError, match="is no size"):
+            size_in(str(tmp_path / name))
+
+
 def test_one_record_is_proved_by_one_small_file(log: FakeLog, auditor: Auditor, tmp_path: Path) -> None:
     file = tmp_path / "one.tlog-proof"
     with log.server() as server:
@@ -491,7 +594,7 @@ def test_lines_are_hashed_alike_however_they_are_read(
     texts = [b'{"n":%d}' % n for n in range(1, 1103)]
     (tmp_path / "file").write_bytes(b"".join(bytes(Line(n, text)) for n, text in enumerate(texts, 1)))
     with (tmp_path / "file").open("rb") as file:
-        assert [each for leaves in whole_log(file) for each in leaves] == leaf_hashes(texts)
+        assert [each for leaves in whole_log(file, Numbers()) for each in leaves] == leaf_hashes(texts)
 
 
 def test_auditors_need_nothing_of_ours_but_one_folder_and_no_network(log: FakeLog, tmp_path: Path) -> None:

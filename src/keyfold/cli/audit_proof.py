@@ -16,7 +16,7 @@ from keyfold.cli.client import Client
 from keyfold.cli.output import Output
 from keyfold.cli.remote import connected, given_key, options, remote
 from keyfold.cli.system import data_option, find_system
-from keyfold.cli.whole_log import export_whole, said
+from keyfold.cli.whole_log import demand_tail, export_whole, said
 from keyfold.domain.ids import is_id
 from keyfold_client.audit.exporting import export_workspace, prove_record, size_in
 from keyfold_client.audit.live import Server
@@ -24,7 +24,7 @@ from keyfold_client.audit.manifests import Manifest
 from keyfold_client.audit.memory import Memory, state_folder
 from keyfold_client.audit.notes import NoteError
 from keyfold_client.audit.trust import AlteredError, Asked, LackingError, Progress, parsed_checkpoint
-from keyfold_client.audit.verdicts import Verdict, judged
+from keyfold_client.audit.verdicts import ALTERED, Verdict, judged
 from keyfold_client.audit.verdicts import verify as verified
 
 PATIENCE = 15.0
@@ -58,7 +58,9 @@ def keygen(name: str, as_json: bool) -> None:
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--all", "whole", is_flag=True, help="The whole log, of all workspaces, on the operator's own machine.")
-@click.option("--since", multiple=True, metavar="FILE|SIZE", help="Prove growth from a checkpoint, bundle, or size.")
+@click.option(
+    "--since", multiple=True, metavar="FILE|SIZE", help="Prove growth from a checkpoint, bundle, proof, or size."
+)
 @click.option("--readable", is_flag=True, help="Add personal data as it is readable now: no part of the proof.")
 @_state_option
 @options
@@ -94,6 +96,9 @@ def _exported(
     ):
         seen = Memory(state, parsed_checkpoint(server.checkpoint()).origin).size
         _await_newest(server)
+        size = parsed_checkpoint(server.checkpoint()).size
+        if sizes and max(sizes) > size:
+            raise LackingError(f"--since {max(sizes)} lies ahead: the log was signed with {size} records by now.")
         try:
             return export_workspace(server, out, {*sizes, seen}, readable=readable, progress=progress)
         except KeyboardInterrupt:
@@ -142,11 +147,17 @@ def verify(
     """
     output, asked = Output(as_json=as_json), Asked(vkeys, witnesses, quorum)
     with _bar(output, "verifying") as progress:
-        if target is None:
-            verdict = _of_database(data, asked, state or state_folder(), progress)
-        else:
-            key = given_key(key_file) if target.startswith(("http://", "https://")) else None
-            verdict = verified(target, asked, state or state_folder(), key=key, again=again, progress=progress)
+
+        def work() -> Verdict:
+            try:
+                if target is None:
+                    return _of_database(data, asked, state or state_folder(), progress)
+                key = given_key(key_file) if target.startswith(("http://", "https://")) else None
+                return verified(target, asked, state or state_folder(), key=key, again=again, progress=progress)
+            except click.ClickException as error:  # no key, or nothing runs: which says nothing of the log
+                raise LackingError(error.message) from None
+
+        verdict = judged(work)
     click.echo(json.dumps(verdict.facts) if as_json else verdict.text)
     raise SystemExit(verdict.status)
 
@@ -154,12 +165,11 @@ def verify(
 def _of_database(data: Path | None, asked: Asked, state: Path, progress: Progress) -> Verdict:
     with tempfile.TemporaryDirectory(prefix="keyfold-audit-") as folder:
         bundle, settings = Path(folder) / "log", find_system(data).worker
-
-        def work() -> Verdict:
-            asyncio.run(export_whole(settings, bundle, progress))
-            return verified(str(bundle), asked, state, progress=progress)
-
-        return judged(work)
+        size = asyncio.run(export_whole(settings, bundle, progress)).size
+        verdict = verified(str(bundle), asked, state, progress=progress)
+        if verdict.status != ALTERED:
+            asyncio.run(demand_tail(settings, size))
+        return verdict
 
 
 @click.command()

@@ -65,8 +65,8 @@ def timeline(client: Client, out: Output, what: str) -> None:
             out.data(each)
         else:
             out.line(*_line(each, depth))
-    if not depths and not out.as_json:
-        out.note(f"Nothing is known of {what}.")
+    if not depths:
+        raise click.ClickException(f"Nothing is known of {what}.")
 
 
 def _chain(client: Client, out: Output, event_id: str) -> Iterator[Any]:

@@ -2,6 +2,9 @@
 
 import msgspec
 
+from keyfold.domain.aggregates import WORKSPACE
+from keyfold.domain.ids import is_id
+from keyfold.domain.refusals import NotFound
 from keyfold.settings import Settings
 from keyfold.store.postgres import Postgres
 from keyfold.store.queries import query
@@ -33,6 +36,22 @@ async def bootstrap(settings: Settings, name: str = "First workspace", integrati
             integration_key=founded.integration_key.secret,
             account_key=founded.account_key.secret,
         )
+
+
+async def the_workspace(settings: Settings, workspace_id: str | None) -> str:
+    """The id of the workspace that is meant: the first one if none is named. Raises `NotFound` before anything is
+    written for one that there isn't."""
+    from keyfold.cli.operator import operating  # noqa: PLC0415  # heavy
+
+    if workspace_id is None:
+        if (first := await first_workspace(settings)) is None:
+            raise NotFound("There is no workspace yet.")
+        return first[0]
+    async with operating(settings) as services:
+        known = is_id(WORKSPACE.prefix, workspace_id) and (await services.journal.load(WORKSPACE, workspace_id)).state
+        if not known:
+            raise NotFound(f"There is no workspace {workspace_id}.")
+    return workspace_id
 
 
 async def first_workspace(settings: Settings) -> tuple[str, str] | None:

@@ -18,12 +18,18 @@ class _Placed(msgspec.Struct):
     """Where a line of each format says its position."""
 
     position: int | None = None
+    record: msgspec.Raw = msgspec.Raw()
     metadata: dict[str, Any] = {}
     event: dict[str, Any] = {}
 
     def place(self) -> int | None:
         place = self.position or self.metadata.get("sequence") or self.event.get("sequence")
         return place if isinstance(place, int) else None
+
+    def format(self) -> str:
+        if self.position is None:
+            return "ocsf" if self.metadata else "ecs"
+        return "records" if self.record else "ndjson"
 
 
 _decode = msgspec.json.Decoder(_Placed).decode
@@ -36,7 +42,7 @@ class Download:
     def __init__(self, file: Path, format_: str, after: int | None) -> None:
         self._file = file
         self._format = format_
-        found = _last_position(file)
+        found = _last_position(file, format_)
         if found is not None and after is not None:
             raise click.UsageError(f"{file} is there already, and goes on behind position {found}: leave --after out.")
         self.is_resumed = found is not None
@@ -53,35 +59,37 @@ class Download:
                 if newline:
                     file.write(whole + newline)
                     written += whole.count(b"\n") + 1
-                    self.last = _position(whole.rpartition(b"\n")[2]) or self.last
+                    last = _placed(whole.rpartition(b"\n")[2])
+                    self.last = (last and last.place()) or self.last
                     progress(self.last, until)
             self.last = max(self.last, until)
             progress(until, until)
         return written
 
 
-def _position(line: bytes) -> int | None:
+def _placed(line: bytes) -> _Placed | None:
     try:
-        return _decode(line).place()
-    except msgspec.MsgspecError:
+        return _decode(line)
+    except (msgspec.MsgspecError, RecursionError):
         return None
 
 
-def _last_position(file: Path) -> int | None:
-    """The position of the last whole line; what follows it is cut off. None where there is no line."""
+def _last_position(file: Path, format_: str) -> int | None:
+    """The position of the last whole line; what follows it is cut off. None where there is no line. Raises
+    `click.ClickException` for a file that isn't of the format: nothing of it is changed then."""
     if not file.exists() or not file.stat().st_size:
         return None
     with file.open("r+b") as opened:
-        tail = _tail(opened)
-        whole, newline, rest = tail.rpartition(b"\n")
+        whole, newline, rest = _tail(opened).rpartition(b"\n")
+        found = _placed(whole.rpartition(b"\n")[2]) if newline else None
+        place = found.place() if found else None
+        if place is None and (newline or not rest.startswith(b'{"')):
+            raise click.ClickException(f"{file} is no export: its last line has no position.")
+        if found is not None and found.format() != format_:
+            raise click.UsageError(f"{file} has lines of the format {found.format()}: name it, or another file.")
         if rest:
             opened.truncate(file.stat().st_size - len(rest))
-    if not newline:
-        return None
-    found = _position(whole.rpartition(b"\n")[2])
-    if found is None:
-        raise click.ClickException(f"{file} is no export: its last line has no position.")
-    return found
+    return place
 
 
 def _tail(opened: BinaryIO) -> bytes:

@@ -120,14 +120,15 @@ def _at_the_machine(system: System, workspace: str | None, asked: dict[str, Any]
 
 
 async def _issue(system: System, workspace: str | None, asked: dict[str, Any]) -> Any:
-    from keyfold.cli.bootstrap import first_workspace  # noqa: PLC0415  # heavy, and of no use to whoever has a key
+    from keyfold.cli.bootstrap import first_workspace, the_workspace  # noqa: PLC0415  # of no use to who has a key
     from keyfold.cli.operator import operating, operator  # noqa: PLC0415
     from keyfold.web.v1.key_bodies import KeyBody  # noqa: PLC0415
 
     first = await first_workspace(system.api)
     if first is None:
         raise click.ClickException("There is no workspace yet.")
-    if asked["kind"] == "integration" and workspace in (None, first[0]):
+    workspace = await the_workspace(system.api, workspace or first[0])
+    if asked["kind"] == "integration" and workspace == first[0]:
         asked.setdefault("integrationId", first[1])
     asked.setdefault("name", "Issued by the operator")
     try:
@@ -135,5 +136,5 @@ async def _issue(system: System, workspace: str | None, asked: dict[str, Any]) -
     except msgspec.ValidationError as error:
         raise click.ClickException(str(error)) from error
     async with operating(system.api) as services:
-        answer = await services.keys.issue(operator(services, workspace or first[0]), wanted)
+        answer = await services.keys.issue(operator(services, workspace), wanted)
         return msgspec.to_builtins(answer.view)

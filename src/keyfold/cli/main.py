@@ -36,6 +36,12 @@ class SettingsFailure(Failure):
     exit_code = 2
 
 
+class FileFailure(Failure):
+    """A file that can't be read or written: nothing is said of what would have been in it."""
+
+    exit_code = 2
+
+
 class LazyGroup(click.Group):
     """Knows names and one-line descriptions; the rest of a command is in its module."""
 
@@ -60,6 +66,10 @@ class LazyGroup(click.Group):
             raise  # says how to use the command as well
         except click.ClickException as error:
             raise Failure(error.message) from error
+        except OSError as error:
+            if error.filename is None:  # of something else than a file
+                raise
+            raise FileFailure(f"{error.filename}: {error.strerror}.") from error
         except SettingsError as error:
             raise SettingsFailure(str(error)) from error
 

@@ -77,6 +77,8 @@ def connected(data: Path | None, url: str | None, key_file: Path | None, workspa
         raise click.ClickException(
             f"{url} needs a key: set KEYFOLD_KEY, or give --key-file. On the machine itself leave the URL out."
         )
+    if key is not None:
+        _demand_one(data, url, "--key-file" if key_file else "KEYFOLD_KEY", workspace)
     if key is None:
         system = find_system(data)
         with _owners_key(system, workspace) as own, Client(system.url, own) as client:
@@ -84,6 +86,18 @@ def connected(data: Path | None, url: str | None, key_file: Path | None, workspa
     else:
         with Client(url or find_system(data).url, key) as client:
             yield client
+
+
+def _demand_one(data: Path | None, url: str | None, source: str, workspace: str | None) -> None:
+    """That nobody believes to have asked another system, or for another workspace, than was asked."""
+    if workspace is not None:
+        raise click.UsageError(
+            f"A key is of one workspace, and {source} gives one: leave --workspace out, or ask without a key."
+        )
+    if data is not None and url is not None:
+        raise click.UsageError(f"--data and {url} (--url, KEYFOLD_URL) may be two systems: leave one of them out.")
+    if data is not None:
+        click.echo(f"asking with the key of {source}, not as the operator at the machine", err=True)
 
 
 @contextmanager
@@ -109,14 +123,10 @@ def _owners_key(system: System, workspace: str | None) -> Iterator[str]:
 
 async def _issued(system: System, workspace: str | None) -> tuple[str, str, str]:
     from keyfold.app.keys import NewKey  # noqa: PLC0415  # heavy, and of no use to whoever has a key
-    from keyfold.cli.bootstrap import first_workspace  # noqa: PLC0415
+    from keyfold.cli.bootstrap import the_workspace  # noqa: PLC0415
     from keyfold.cli.operator import operating, operator  # noqa: PLC0415
 
-    if workspace is None:
-        first = await first_workspace(system.api)
-        if first is None:
-            raise click.ClickException("There is no workspace yet.")
-        workspace = first[0]
+    workspace = await the_workspace(system.api, workspace)
     async with operating(system.api) as services:
         ends = services.clock() + LIFETIME
         wanted = NewKey(kind="account", name="keyfold keys, at the machine", role="owner", expires_at=ends)

@@ -18,6 +18,7 @@ from keyfold.domain.judgement import Question
 from keyfold.domain.key_state import Key
 from keyfold.domain.record import Actor
 from keyfold.domain.refusals import Forbidden, Invalid, Unauthenticated, UnsupportedMediaType
+from keyfold.web.parameters import demand_known
 from keyfold.web.ratelimit import rate_headers
 from keyfold.web.services import Services
 from keyfold.web.sessions import SESSION_COOKIE, demand_own_page
@@ -49,7 +50,7 @@ async def guard(request: Request[Any, Any, Any]) -> None:
     permission = request.route_handler.opt["permission"]
     if permission == EVENTS:
         request.state.user = await _user(request)
-        _demand_present(request)
+        demand_known(request)
         if "content" in request.route_handler.opt:  # it takes what it names there, or nothing
             return
     elif permission == SESSION:
@@ -58,16 +59,9 @@ async def guard(request: Request[Any, Any, Any]) -> None:
         request.state.caller = await _caller(request, permission)
         if permission != SELF and permission not in request.state.caller.permissions:
             raise Forbidden.lacking(permission)
-    _demand_present(request)
+    demand_known(request)
     if request.method in ("POST", "PATCH", "PUT"):
         _demand_json(request)
-
-
-def _demand_present(request: Request[Any, Any, Any]) -> None:
-    """That nobody asks of the past what only the present has: no write, and no read that would answer as of now."""
-    asks = bool(request.scope["query_string"]) and "asOf" in request.query_params
-    if asks and "as_of" not in request.route_handler.parsed_fn_signature.parameters:
-        raise Invalid("Nothing is done in the past, and not everything is known of it.", ("?asOf", "Leave it out."))
 
 
 def _demand_json(request: Request[Any, Any, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import structlog
 from litestar import Request, Response
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, ValidationException
 
 from keyfold.app.limits import TooManyFailures
 from keyfold.domain.refusals import Refusal, Unauthenticated, Unavailable
@@ -89,10 +89,8 @@ def _describe(error: Exception) -> tuple[str, int, str, str, list[FieldError]]:
             too_deep = isinstance(error, RecursionError)
             detail = "The JSON is nested too deeply." if too_deep else "The JSON is not UTF-8."
             return _BY_STATUS[400][1], 400, detail, "invalid-json", []
-        case HTTPException() if isinstance(error.__cause__, msgspec.ValidationError):
-            field = _field(error, str(error.__cause__))
-            detail = f"{field.pointer}: {field.detail}" if field.pointer else field.detail
-            return _BY_STATUS[400][1], 400, detail, "invalid-request", [field]
+        case HTTPException() if _is_of_a_value(error):
+            return _wrong(_field(error.__cause__))
         case HTTPException() if error.status_code == 400 or error.detail == _HUNG_UP:
             return "The body is not valid JSON", 400, error.detail, "invalid-json", []
         case HTTPException() if error.status_code in _BY_STATUS:
@@ -100,6 +98,20 @@ def _describe(error: Exception) -> tuple[str, int, str, str, list[FieldError]]:
             return title, error.status_code, _hints(error.status_code), code, []
         case _:
             return "Something broke on our side", 500, "The failure was logged under the request id.", "internal", []
+
+
+def _is_of_a_value(error: HTTPException) -> bool:
+    """Whether something in the request has the wrong value, or a parameter that there has to be isn't there."""
+    missing = isinstance(error, ValidationException) and isinstance(error.__cause__, KeyError)
+    return missing or isinstance(error.__cause__, msgspec.ValidationError)
+
+
+def _wrong(field: FieldError) -> tuple[str, int, str, str, list[FieldError]]:
+    """What is said of a request whose content is wrong there."""
+    if field.pointer.startswith("?") and "RFC3339" in field.detail:
+        field = FieldError(field.pointer, f"{field.detail}: such as 2026-03-01T12:00:00Z, and with %2B for a +")
+    detail = f"{field.pointer}: {field.detail}" if field.pointer else field.detail
+    return _BY_STATUS[400][1], 400, detail, "invalid-request", [field]
 
 
 def _hints(status: int) -> str:
@@ -111,8 +123,11 @@ def _hints(status: int) -> str:
     }.get(status, "")
 
 
-def _field(error: HTTPException, message: str) -> FieldError:
+def _field(cause: BaseException | None) -> FieldError:
     """What msgspec says of a value, as a pointer and a sentence: its path begins with the handler's own parameter."""
+    if isinstance(cause, KeyError):  # by Litestar, of a parameter that there has to be
+        return FieldError(f"?{cause.args[0]}", "This parameter is required.")
+    message = str(cause)
     place = _PLACE.search(message)
     path, text = (place["path"], message[: place.start()]) if place else ("", message)
     known, inside, _ = path.partition(_ANY_NAME)

@@ -31,11 +31,15 @@ class EventStream(Flow):
     """An ASGI application that answers with `items`; a handler of Litestar returns it as its `ASGIApp`.
 
     It ends with the items, when `alive` says no, or when the reader is gone. Where `alive` or the items raise
-    `Unavailable` it ends as well: the reader comes back with its Last-Event-ID, and is told then.
+    `Unavailable` it ends as well: the reader comes back with its Last-Event-ID, and is told then. A header tells
+    `position`, the last one of the log by now.
     """
 
-    def __init__(self, items: AsyncIterator[Item], *, alive: Callable[[], Awaitable[bool]]) -> None:
-        super().__init__(_encoded_all(items), headers=_HEADERS, alive=alive, beat=b": heartbeat\n\n")
+    def __init__(
+        self, items: AsyncIterator[Item], *, alive: Callable[[], Awaitable[bool]], position: int | None = None
+    ) -> None:
+        headers = [*_HEADERS, *([] if position is None else [(b"keyfold-position", str(position).encode())])]
+        super().__init__(_encoded_all(items), headers=headers, alive=alive, beat=b": heartbeat\n\n")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if await self._flow(receive, send) is not Ending.GONE:

@@ -9,19 +9,18 @@ consistency.ndjson  `{"size":N,"root":"…","hashes":[…]}`: that the log of th
 readable.ndjson     personal data as it was readable when the bundle was made; not part of the proof
 """
 
-import json
 from collections.abc import Callable, Iterator
 from hashlib import file_digest
 from pathlib import Path
 from typing import NamedTuple
 
-from ._strict import hash_of
+from ._strict import count_of, hash_of, list_of_hashes, members
 from .chains import NOT_SIGNED, Chain
 from .checkpoints import Checkpoint
 from .manifests import CHECKPOINT, CONSISTENCY, LARGEST, LEAVES, MANIFEST, PROOFS, READABLE, RECORDS, Manifest
 from .memory import Memory
 from .merkle import Frontier, ProofError, leaf_hash, verify_consistency, verify_inclusion
-from .records import Line, lines_of, whole_log
+from .records import Line, Numbers, lines_of, whole_log
 from .trust import AlteredError, Asked, LackingError, Progress, Verified, parsed_checkpoint
 
 _HASH = 32
@@ -43,14 +42,15 @@ def verify_bundle(
         raise AlteredError(f"{MANIFEST} is about another checkpoint than the one that is there.")
     memory.demand_growth(checkpoint)
     if manifest.workspace_id is None:
-        records = _verify_whole(folder, note, trust.signers(signed), checkpoint, memory, progress)
+        records = last = _verify_whole(folder, note, trust.kept(signed), checkpoint, memory, progress)
     else:
-        records = _verify_part(folder, note, trust.signers(signed), checkpoint, manifest, memory, progress)
+        records, last = _verify_part(folder, note, trust.kept(signed), checkpoint, manifest, memory, progress)
     if records != manifest.records:
         raise AlteredError(f"{MANIFEST} counts {manifest.records:,} records, there are {records:,}.")
     return Verified(
         *(signed, trust.signers(signed), records, manifest.workspace_id, trust.first_use, since),
         notes=_notes(folder, manifest),
+        last=last,
     )
 
 
@@ -67,11 +67,11 @@ def _verify_whole(
     folder: Path, note: bytes, vkeys: tuple[str, ...], checkpoint: Checkpoint, memory: Memory, progress: Progress
 ) -> int:
     """The whole tree is made again, in one pass over the file; what was seen before must be its beginning."""
-    frontier, differs, forgotten = Frontier(), 0, 0
+    frontier, numbers, differs, forgotten = Frontier(), Numbers(), 0, 0
     seen = memory.frontier.root() if memory.size == 0 else b""
     try:
         with (folder / RECORDS).open("rb") as file, (folder / LEAVES).open("rb") as leaves, memory.keeping() as kept:
-            for block in whole_log(file):
+            for block in whole_log(file, numbers):
                 start, end = frontier.size, frontier.size + len(block)
                 hashes = b"".join(block)
                 differs = differs or _difference(hashes, leaves.read(len(hashes)), start)
@@ -93,6 +93,8 @@ def _verify_whole(
         raise AlteredError(_rewritten(checkpoint.size, memory.size), forgotten or None)
     if differs or (folder / LEAVES).stat().st_size != checkpoint.size * _HASH:
         raise AlteredError(f"The records are what was signed, but {LEAVES} isn't.", differs or None)
+    if numbers.wrong is not None:
+        raise AlteredError(numbers.wrong[1], numbers.wrong[0])
     memory.keep(note, vkeys, frontier)
     return frontier.size
 
@@ -140,9 +142,11 @@ def _verify_part(
     manifest: Manifest,
     memory: Memory,
     progress: Progress,
-) -> int:
-    """Each record by its own proof, and their numbers without a gap; then, that the log has only grown."""
-    chain, proofs = Chain(str(manifest.workspace_id)), _proofs(folder)
+) -> tuple[int, int]:
+    """Each record by its own proof, and their numbers without a gap; then, that the log has only grown. Gives how many
+    there are, and the position of the last."""
+    unread: list[int] = []
+    chain, proofs = Chain(str(manifest.workspace_id)), _proofs(folder, unread)
     proof = next(proofs, None)
     for count, text in enumerate(lines_of(folder / RECORDS), 1):
         line = Line.parse(text)
@@ -161,12 +165,14 @@ def _verify_part(
     for left in (*([proof] if proof else []), *proofs):
         chain.lose(left.position)
     chain.demand_whole(f"workspace {manifest.workspace_id}")
+    if unread:
+        raise AlteredError(f"Line {unread[0]} of {PROOFS} isn't of the form that proofs are exported in.")
     why = _discontinuity(folder, checkpoint, memory)
     memory.demand_same(chain.workspace_id, chain.entries)
     if why:
         raise AlteredError(f"{why}. None of the records that were seen before of this workspace was changed.")
     memory.keep(note, vkeys, workspace=(chain.workspace_id, chain.entries, None))
-    return len(chain.entries)
+    return len(chain.entries), chain.next - 1
 
 
 class _Proof(NamedTuple):
@@ -174,14 +180,14 @@ class _Proof(NamedTuple):
     hashes: list[bytes]
 
 
-def _proofs(folder: Path) -> Iterator[_Proof]:
-    """What can't be read is passed over: then its record has no proof."""
-    for text in lines_of(folder / PROOFS):
+def _proofs(folder: Path, unread: list[int]) -> Iterator[_Proof]:
+    """What can't be read is passed over, so that its record has no proof; its line is added to `unread`."""
+    for number, text in enumerate(lines_of(folder / PROOFS), 1):
         try:
-            given = json.loads(text)
-            yield _Proof(int(given["position"]), [hash_of(each) for each in given["hashes"]])
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            continue
+            position, hashes = members(text, "position", "hashes")
+            yield _Proof(count_of(position), list_of_hashes(hashes))
+        except ValueError:
+            unread.append(number)
 
 
 def _proved(line: Line, hashes: list[bytes] | None, checkpoint: Checkpoint) -> str:
@@ -214,9 +220,9 @@ def _proved_beginnings(folder: Path, checkpoint: Checkpoint) -> Iterator[tuple[i
     """Sizes and roots of which it is proved that the log has grown from them."""
     for text in lines_of(folder / CONSISTENCY):
         try:
-            given = json.loads(text)
-            size, root, hashes = int(given["size"]), hash_of(given["root"]), [hash_of(each) for each in given["hashes"]]
-            verify_consistency(size, root, checkpoint.size, checkpoint.root, hashes)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            said, text_of_root, hashes = members(text, "size", "root", "hashes")
+            size, root = count_of(said), hash_of(text_of_root)
+            verify_consistency(size, root, checkpoint.size, checkpoint.root, list_of_hashes(hashes))
+        except ValueError as error:
             raise AlteredError(f"A line of {CONSISTENCY} proves nothing: {error}.") from None
         yield size, root

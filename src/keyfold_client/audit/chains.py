@@ -2,7 +2,7 @@
 
 from .memory import Entry
 from .merkle import leaf_hash
-from .records import Line, Place, place_of
+from .records import UNPLACED, Line, Place, misplaced, place_of
 from .trust import AlteredError, LackingError
 
 NOT_SIGNED = "The record isn't the one that was signed here."
@@ -40,7 +40,7 @@ class Chain:
 
     def _demand(self, position: int, place: Place | None) -> None:
         if place is None:
-            self.complain("The record was signed, but says neither its number nor its workspace.", position)
+            self.complain(UNPLACED, position)
             return
         self.workspace_id = self.workspace_id or place.workspace_id
         wanted = len(self.entries) + 1
@@ -49,11 +49,10 @@ class Chain:
         elif position < self.next:
             self.complain("The record stands behind one of a later position.", position)
         elif place.number < wanted:
-            self.complain(f"Number {place.number} was given twice: one of the two was forged.", position)
+            self.complain(misplaced(place.number, wanted), position)
         elif place.number > wanted:
-            missing = f"{wanted}" if place.number == wanted + 1 else f"{wanted} to {place.number - 1}"
-            self.complain(f"Number {missing} of the workspace is missing between here and {position}.", self.next)
-            self.entries += [Entry(position, b"")] * (place.number - wanted)
+            self.complain(f"{misplaced(place.number, wanted)} between here and {position}.", self.next)
+            self.entries += [Entry(position, b"")] * min(place.number - wanted, position)
 
     def demand_whole(self, what: str) -> None:
         """`AlteredError` for the first complaint."""

@@ -1,16 +1,18 @@
 """Makes bundles: of a workspace's records over HTTP, or of whatever else brings its own lines."""
 
 import json
+import shutil
 from base64 import b64encode
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from hashlib import file_digest
 from pathlib import Path
 
+from ._strict import count_of
 from .checkpoints import Checkpoint
 from .live import Server
 from .manifests import CHECKPOINT, CONSISTENCY, MANIFEST, PROOFS, READABLE, RECORDS, Manifest
-from .merkle import Nodes, ProofError, consistency_proof, inclusion_proof, root
+from .merkle import Nodes, ProofError, consistency_proof, inclusion_proof, leaf_hash, root
 from .proofs import Proof
 from .records import Line, lines_of, place_of
 from .tiles import TileNodes
@@ -41,12 +43,23 @@ def export_workspace(
     demand_free(out)
     part = unfinished(out)
     part.mkdir(parents=True, exist_ok=True)
+    try:
+        return _exported(server, out, part, since, readable=readable, progress=progress)
+    finally:
+        if part.exists() and not _holds_records(part):  # nothing to go on with
+            shutil.rmtree(part)
+
+
+def _exported(
+    server: Server, out: Path, part: Path, since: Iterable[int], *, readable: bool, progress: Progress
+) -> Manifest:
     note, vkeys = _begun(server, part)
     checkpoint = parsed_checkpoint(note)
-    _fetch(server, part / RECORDS, checkpoint, progress)
-    workspace_id, count, beginnings = _surveyed(part / RECORDS)
     nodes = TileNodes(checkpoint.size, checkpoint.root, server.tile)
     try:
+        resumed = _resumed(part / RECORDS, checkpoint, nodes)
+        _fetch(server, part / RECORDS, checkpoint, progress, after=resumed)
+        workspace_id, count, beginnings = _surveyed(part / RECORDS, resumed)
         _prove(part, checkpoint, nodes)
         _prove_growth(part, checkpoint, nodes, {*since, *sorted(beginnings)[-MOST_BEGINNINGS:]})
     except ProofError as error:
@@ -81,19 +94,29 @@ def _begun(server: Server, part: Path) -> tuple[bytes, list[str]]:
     the server offers; whether that is the right one is for whoever verifies to say."""
     vkeys = server.keys()
     known = part / CHECKPOINT
+    if not known.exists() and any(part.iterdir()):
+        raise LackingError(f"{part} is no export that broke off. Move it away, or name another folder.")
     note = known.read_bytes() if known.exists() else server.checkpoint()
     Asked().trust(note, (), vkeys).open(note)
+    if parsed_checkpoint(note).origin != parsed_checkpoint(server.checkpoint()).origin:
+        raise LackingError(f"{part} was begun with another log. Move it away, or name another folder.")
     if not known.exists():
         known.write_bytes(note)
     return note, vkeys
 
 
-def _fetch(server: Server, file: Path, checkpoint: Checkpoint, progress: Progress, form: str = "records") -> None:
+def _holds_records(part: Path) -> bool:
+    """Whether this may be an export that broke off, or is somebody else's: then it is left alone."""
+    if {each.name for each in part.iterdir()} - {CHECKPOINT, RECORDS}:
+        return True
+    return (part / RECORDS).exists() and (part / RECORDS).stat().st_size > 0
+
+
+def _fetch(
+    server: Server, file: Path, checkpoint: Checkpoint, progress: Progress, form: str = "records", after: int = 0
+) -> None:
     """Lines up to the checkpoint, behind those that are there; what has no end of a line is cut off."""
-    after = 0
     with file.open("r+b" if file.exists() else "w+b") as opened:
-        if form == "records":
-            after = _resumed(file)
         opened.truncate(_whole_lines(file) if after else 0)
         opened.seek(0, 2)
         with server.export(after, checkpoint.size, form) as (end, lines):
@@ -109,16 +132,22 @@ def _whole_lines(file: Path) -> int:
     return sum(len(text) for text in lines_of(file) if text.endswith(b"\n"))
 
 
-def _resumed(file: Path) -> int:
-    """The position of the last whole line."""
+def _resumed(file: Path, checkpoint: Checkpoint, nodes: Nodes) -> int:
+    """The position of the last whole line that is there already, 0 where not all of them are of this log's tree."""
     last = 0
-    for text in lines_of(file):
+    for text in lines_of(file) if file.exists() else ():
         line = Line.parse(text)
-        last = line.position if line else last
+        if line is None and not text.endswith(b"\n"):
+            break
+        if line is None or not last < line.position <= checkpoint.size:
+            return 0
+        if nodes(0, line.position - 1) != leaf_hash(line.record):
+            return 0
+        last = line.position
     return last
 
 
-def _surveyed(records: Path) -> tuple[str, int, set[int]]:
+def _surveyed(records: Path, resumed: int) -> tuple[str, int, set[int]]:
     """The workspace, how many records there are, and up to where they were exported before."""
     workspace_id, count, beginnings = "", 0, set[int]()
     for text in lines_of(records):
@@ -128,11 +157,20 @@ def _surveyed(records: Path) -> tuple[str, int, set[int]]:
             raise AlteredError("What the server gives isn't of the form that records are exported in.")
         place = place_of(line.record)
         workspace_id = workspace_id or (place.workspace_id if place else "")
+        if resumed and place and place.workspace_id != workspace_id:
+            raise LackingError(f"{records.parent} was begun for {workspace_id}. Delete it, or name another folder.")
         if b'"type":"audit.exported.v1"' in line.record:
-            beginnings.add(int(json.loads(line.record)["data"].get("until", 0)))
+            beginnings.add(_until(line.record))
     if not workspace_id:
         raise LackingError("The server gives no record at all. May this key read the whole trail?")
     return workspace_id, count, beginnings
+
+
+def _until(record: bytes) -> int:
+    try:
+        return count_of(json.loads(record)["data"]["until"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return 0
 
 
 def _prove(part: Path, checkpoint: Checkpoint, nodes: Nodes) -> None:
@@ -161,9 +199,10 @@ def size_in(since: str) -> int:
         return int(since)
     path = Path(since)
     try:
-        return parsed_checkpoint((path / CHECKPOINT if path.is_dir() else path).read_bytes()).size
-    except (OSError, AlteredError) as error:
-        raise LackingError(f"{since} is no size, no checkpoint and no bundle: {error}") from None
+        data = (path / CHECKPOINT if path.is_dir() else path).read_bytes()
+        return parsed_checkpoint(Proof.parse(data).checkpoint if data.startswith(b"c2sp.org/") else data).size
+    except (OSError, ProofError, AlteredError) as error:
+        raise LackingError(f"{since} is no size, no checkpoint, no proof and no bundle: {error}") from None
 
 
 def prove_record(server: Server, position: int, wait: Callable[[], bool]) -> bytes:

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import httpx
 
+from ._strict import count_of, decimal
 from .tiles import Tile
 from .trust import LackingError
 
@@ -59,7 +60,10 @@ class Server:
 
     def position_of(self, event_id: str) -> int:
         """Where an event is."""
-        return int(self.get(f"/api/v1/audit/events/{event_id}")["data"]["position"])
+        try:
+            return count_of(self.get(f"/api/v1/audit/events/{event_id}")["data"]["position"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise LackingError(f"{self.url} doesn't say where {event_id} is.") from None
 
     def get(self, path: str) -> Any:
         """JSON that takes the key."""
@@ -76,7 +80,11 @@ class Server:
                 if _is_beyond(response):
                     raise BeyondError(f"The log ends before position {after + 1}.")
                 _demand_success(response)
-            yield int(response.headers["Keyfold-Position"]), _lines(response.iter_bytes())
+            try:
+                end = decimal(response.headers.get("Keyfold-Position", ""))
+            except ValueError:
+                raise LackingError(f"{self.url} doesn't say up to which position its log goes.") from None
+            yield end, _lines(response.iter_bytes())
 
     def _get(self, path: str, headers: dict[str, str] | None = None) -> httpx.Response:
         with self._reaching():
@@ -95,7 +103,7 @@ class Server:
 def _is_beyond(response: httpx.Response) -> bool:
     try:
         return response.status_code in {400, 422} and response.json()["errors"][0]["pointer"] == "?after"
-    except (ValueError, KeyError, TypeError, IndexError):
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError):
         return False
 
 
@@ -104,7 +112,7 @@ def _demand_success(response: httpx.Response) -> None:
         return
     try:
         detail = response.json()["detail"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         detail = "it doesn't say why"
     raise LackingError(f"{response.url.path} was answered {response.status_code}: {detail}")
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ._strict import count_of
 from .trust import LackingError
 
 FORMAT = "keyfold-bundle/1"
@@ -36,19 +37,24 @@ class Manifest:
                 given = json.loads(file.read(LARGEST))
             if given["format"] != FORMAT:
                 raise LackingError(f"{folder} is of the format {given['format']}, this understands {FORMAT}.")
-            workspace_id = None if given["workspace"] == "all" else str(given["workspace"])
-            files = {str(name): str(each["sha256"]) for name, each in given["files"].items()}
+            workspace_id = None if given["workspace"] == "all" else _text(given["workspace"])
+            files = {name: _text(each["sha256"]) for name, each in given["files"].items()}
             made = cls(
-                str(given["origin"]),
-                tuple(map(str, given["vkeys"])),
+                _text(given["origin"]),
+                tuple(map(_text, given["vkeys"])),
                 workspace_id,
-                int(given["size"]),
-                int(given["records"]),
-                str(given["madeAt"]),
+                count_of(given["size"]),
+                count_of(given["records"]),
+                _text(given["madeAt"]),
                 files,
             )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise LackingError(f"{folder} is no bundle: {MANIFEST} can't be read ({error!r}).") from None
+        except OSError as error:
+            raise LackingError(f"{folder} is no bundle: {MANIFEST} can't be read ({error.strerror}).") from None
+        except KeyError as error:
+            raise LackingError(f"{folder} is no bundle: {MANIFEST} lacks the member {error.args[0]}.") from None
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            why = error if type(error) is ValueError else "it isn't JSON of its form"
+            raise LackingError(f"{folder} is no bundle: {MANIFEST} can't be read ({why}).") from None
         for name in made.needed:
             if not (folder / name).is_file():
                 raise LackingError(f"{folder} lacks {name}. Get the bundle again, whole.")
@@ -70,3 +76,9 @@ class Manifest:
             "madeAt": self.made_at,
             "files": files,
         }
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    raise ValueError(f"not a text: {json.dumps(value)[:40]}")

@@ -162,9 +162,9 @@ class Memory:
         frontier: Frontier | None = None,
         workspace: tuple[str, Sequence[Entry], str | None] | None = None,
     ) -> None:
-        """Remembers a checkpoint, and what was verified against it: all leaves (whose hashes are written), one
-        workspace's records (its id, all of them, and the id of the key that reads them)."""
-        state = replace(self._state, checkpoint=note.decode(), vkeys=[*dict.fromkeys((*vkeys, *self._state.vkeys))])
+        """Remembers a checkpoint, the keys that count from now on, and what was verified against it: all leaves (whose
+        hashes are written), one workspace's records (its id, all of them, and the id of the key that reads them)."""
+        state = replace(self._state, checkpoint=note.decode(), vkeys=[*vkeys])
         if frontier is not None:
             nodes = [b64encode(each).decode() for each in frontier.nodes]
             state = replace(state, hashed=frontier.size, frontier=nodes)

@@ -4,7 +4,6 @@ Those bytes are what is hashed, so a line is never decoded and written again: ev
 or given by the form.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from hashlib import sha256
@@ -14,10 +13,13 @@ from typing import BinaryIO, NamedTuple
 
 from .trust import AlteredError
 
+UNPLACED = "The record was signed, but says neither its number nor its workspace."
 BLOCK = 4096
 """Lines that are read at once."""
 _LINE = re.compile(rb'\{"position":([1-9][0-9]{0,18}),"record":(\{[^\n]*\})\}\n')
 _NUMBER = re.compile(rb'\{"number":([1-9][0-9]{0,18}),"')
+_WORKSPACE = b'"data":{"workspaceId":"'
+"""Inside of a string of JSON its quotes would be escaped: where it first stands, the event's data begins."""
 
 
 class Line(NamedTuple):
@@ -45,16 +47,49 @@ class Place(NamedTuple):
 
 def place_of(record: bytes) -> Place | None:
     """None where the record doesn't begin with its number, or isn't of a workspace."""
-    found = _NUMBER.match(record)
-    try:
-        data = json.loads(record)["data"]
-        return Place(int(found[1]), data["workspaceId"]) if found and isinstance(data["workspaceId"], str) else None
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
+    found, (_, _, rest) = _NUMBER.match(record), record.partition(_WORKSPACE)
+    name, quote, _ = rest.partition(b'"')
+    return Place(int(found[1]), name.decode(errors="backslashreplace")) if found and name and quote else None
 
 
-def whole_log(file: BinaryIO) -> Iterator[list[bytes]]:
-    """Leaf hashes of a file that holds positions 1, 2, 3 … without a gap, some thousand at a time.
+def misplaced(number: int, wanted: int) -> str:
+    """Why a workspace's record can't have this number, or nothing."""
+    if number < wanted:
+        return f"Number {number} was given twice: one of the two was forged."
+    missing = f"{wanted}" if number == wanted + 1 else f"{wanted} to {number - 1}"
+    return "" if number == wanted else f"Number {missing} of the workspace is missing"
+
+
+class Numbers:
+    """The numbers that the records of a whole log say, each workspace's for itself: 1, 2, 3 … `wrong` is the first
+    position, and why, that a workspace's own auditor would find there."""
+
+    def __init__(self) -> None:
+        self.wrong: tuple[int, str] | None = None
+        self._last = dict[bytes, int]()
+
+    def follow(self, lines: list[bytes], position: int, begin: int) -> None:
+        """Lines from a position on, whose records begin at `begin`."""
+        last = self._last
+        for at, line in enumerate(lines, position):
+            _, _, rest = line.partition(_WORKSPACE)
+            name = rest[: rest.find(b'"')]
+            number = last.get(name, 0) + 1
+            if not name or not line.startswith(b'{"number":%d,"' % number, begin):
+                self.wrong = self.wrong or (at, _wrong(line[begin:-2], number))
+            last[name] = number
+
+
+def _wrong(record: bytes, wanted: int) -> str:
+    place = place_of(record)
+    if place is None:
+        return UNPLACED
+    return f"{misplaced(place.number, wanted).removesuffix('.')}, in {place.workspace_id}."
+
+
+def whole_log(file: BinaryIO, numbers: Numbers) -> Iterator[list[bytes]]:
+    """Leaf hashes of a file that holds positions 1, 2, 3 … without a gap, some thousand at a time, whose `numbers` are
+    followed.
 
     `AlteredError` names the first position whose line isn't there as it has to be.
     """
@@ -67,6 +102,8 @@ def whole_log(file: BinaryIO) -> Iterator[list[bytes]]:
             _complain(lines, position)
         # the form of a leaf's hash is written out here: a call for each would be a tenth of the whole time
         yield [sha256(b"\0" + line[begin:-2]).digest() for line in lines]
+        if numbers.wrong is None:
+            numbers.follow(lines, position, begin)
         position += len(lines)
 
 

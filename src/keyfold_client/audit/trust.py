@@ -32,12 +32,20 @@ class Trust:
     witnesses: tuple[Verifier, ...] = ()
     quorum: int = 0
     first_use: bool = False
+    others: tuple[Verifier, ...] = ()
+    """Keys that were remembered and don't count, since others were stated."""
 
     def open(self, note: bytes) -> Signed:
         """The checkpoint in `note`, signed and cosigned as it has to be; `AlteredError` or `LackingError` otherwise."""
         parsed = parsed_checkpoint(note)
         names = {(each.name, each.key_id) for each in parse_note(note).signatures}
         if not any((key.name, key.key_id) in names for key in self.log if key.name == parsed.origin):
+            if signers := [key.vkey for key in self.others if (key.name, key.key_id) in names]:
+                raise LackingError(
+                    f"The checkpoint of {parsed.origin} isn't signed by the key that you gave with --vkey, but by one "
+                    f"that is only remembered from an earlier look: {', '.join(signers)}. One of the two isn't the "
+                    "log's: ask its operator which, by a second way."
+                )
             raise LackingError(
                 f"The checkpoint of {parsed.origin} is signed by no key that is known here. Ask its operator for the "
                 "verifier key, compare it by a second way, and give it with --vkey."
@@ -54,6 +62,12 @@ class Trust:
             ) from None
         return signed
 
+    def kept(self, signed: Signed) -> tuple[str, ...]:
+        """The verifier keys to be remembered with a checkpoint: what was stated takes the place of what was known."""
+        signers = self.signers(signed)
+        known = () if self.first_use else (key.vkey for key in self.log if key.name == signed.checkpoint.origin)
+        return tuple(dict.fromkeys((*signers, *known)))
+
     def signers(self, signed: Signed) -> tuple[str, ...]:
         """The verifier keys by which a checkpoint was found to be signed."""
         found = {(each.name, each.key_id) for each in signed.signatures}
@@ -69,10 +83,11 @@ class Asked:
     quorum: int = 0
 
     def trust(self, note: bytes, remembered: Sequence[str], offered: Sequence[str]) -> Trust:
-        """By the keys that were said or are remembered; by those `offered` along with the note if there are none."""
+        """By the keys that were said, and no others; else by those that are remembered; by those `offered` along with
+        the note if there are none."""
         checkpoint = parsed_checkpoint(note)
-        known = _keys((*self.vkeys, *remembered), ED25519)
-        trust = Trust(known, _keys(self.witnesses, COSIGNATURE), self.quorum)
+        known, old = _keys(self.vkeys or remembered, ED25519), _keys(remembered, ED25519) if self.vkeys else ()
+        trust = Trust(known, _keys(self.witnesses, COSIGNATURE), self.quorum, others=old)
         if trust.quorum > len(trust.witnesses):
             raise LackingError(
                 f"{trust.quorum} of {len(trust.witnesses)} witnesses can't have cosigned: add --witness."
@@ -119,7 +134,8 @@ Progress = Callable[[int, int], None]
 @dataclass(frozen=True)
 class Verified:
     """What holds. `records` were looked at, of one workspace or of all (None); `known` were before. `vkeys` signed the
-    checkpoint; `notes` are for people. `since` is the size of the log when it was last seen, from where it has only
+    checkpoint; `notes` are for people. `last` is the position
+    of the last record. `since` is the size of the log when it was last seen, from where it has only
     grown; 0 if it never was."""
 
     signed: Signed
@@ -130,6 +146,7 @@ class Verified:
     since: int = 0
     notes: tuple[str, ...] = ()
     known: int = 0
+    last: int = 0
 
     @property
     def checkpoint(self) -> Checkpoint:

@@ -49,7 +49,8 @@ def judged(work: Callable[[], Verdict]) -> Verdict:
         return work()
     except AlteredError as error:
         where = "" if error.position is None else f"position {error.position}: "
-        others = f" There are {error.bad - 1:,} more like it." if error.bad > 1 else ""
+        more = error.bad - 1
+        others = f" There {'is' if more == 1 else 'are'} {more:,} more like it." if more else ""
         facts = {"verified": False, "position": error.position, "why": str(error), "bad": error.bad}
         return Verdict(ALTERED, facts, (f"ALTERED  {where}{error}{others}",))
     except (LackingError, OSError) as error:
@@ -70,7 +71,10 @@ def _verified(target: str, asked: Asked, state: Path, key: str | None, again: bo
         raise LackingError(f"There is no {target}. Name the folder of a bundle, the file of a proof, or an address.")
     verified, position, record = verify_record(path, asked, remember)
     told = _verdict(verified, "record", f"the record at position {position} is what was signed")
-    facts = {**told.facts, "position": position, "record": json.loads(record)}
+    try:
+        facts = {**told.facts, "position": position, "record": json.loads(record)}
+    except (ValueError, RecursionError):
+        raise AlteredError("What was signed there is no record.", position) from None
     return Verdict(told.status, facts, (*told.lines, record.decode()))
 
 
@@ -84,15 +88,21 @@ def _of_live(target: str, asked: Asked, remember: Any, key: str | None, again: b
         verified = verify_live(server, asked, remember, again=again, progress=progress)
     if verified.workspace_id is None:
         return _verdict(verified, "live", "the log has kept all that it has signed")
-    more = f", and {verified.known:,} were verified before" if verified.known else ""
-    fresh = f"{verified.records:,} records of {verified.workspace_id} are what was signed, and none is missing{more}"
-    return _verdict(verified, "live", fresh)
+    more = f" {verified.known:,} were verified before," if verified.known else ""
+    said = f"{verified.records:,} records of {verified.workspace_id} are what was signed,{more} and {_up_to(verified)}"
+    return _verdict(verified, "live", said)
 
 
 def _whole(verified: Verified) -> str:
     if verified.workspace_id is None:
-        return f"all {verified.records:,} records of the log are what was signed"
-    return f"all {verified.records:,} records of {verified.workspace_id} are what was signed, and none is missing"
+        return f"all {verified.records:,} records of the log are what was signed, and no workspace lacks one"
+    return f"all {verified.records:,} records of {verified.workspace_id} are what was signed, and {_up_to(verified)}"
+
+
+def _up_to(verified: Verified) -> str:
+    """What a workspace's numbers say, and what they can't."""
+    number, last = verified.known + verified.records, verified.last
+    return f"none is missing up to number {number:,}, position {last:,}: what came later can't be told from this."
 
 
 def _verdict(verified: Verified, what: str, said: str) -> Verdict:
@@ -107,6 +117,7 @@ def _verdict(verified: Verified, what: str, said: str) -> Verdict:
         "workspaceId": verified.workspace_id,
         "records": verified.records,
         "known": verified.known,
+        "last": verified.last or None,
         "signedBy": [*verified.vkeys],
         "cosignedBy": cosigned,
         "since": verified.since or None,

@@ -34,7 +34,7 @@ def verify_live(
     signed = trust.open(note)
     checkpoint, since, vkeys = signed.checkpoint, memory.size, trust.signers(signed)
     memory.demand_growth(checkpoint)
-    memory.keep(note, vkeys, _grown(server, checkpoint, memory, progress))
+    memory.keep(note, trust.kept(signed), _grown(server, checkpoint, memory, progress))
     if not server.has_key:
         said = "No record was looked at, only that the log has kept its hashes: give a key that has audit:read as well."
         return Verified(signed, vkeys, 0, None, trust.first_use, since, (said,))
@@ -44,9 +44,10 @@ def verify_live(
         memory.demand_same(known, chain.entries)
     chain.demand_whole("whatever this key reads")
     before = 0 if again or known is None else len(memory.entries(known))
-    memory.keep(note, vkeys, workspace=(chain.workspace_id, chain.entries, server.reader))
+    memory.keep(note, trust.kept(signed), workspace=(chain.workspace_id, chain.entries, server.reader))
     fresh = len(chain.entries) - before
-    return Verified(signed, vkeys, fresh, chain.workspace_id, trust.first_use, since, known=before)
+    last = chain.next - 1
+    return Verified(signed, vkeys, fresh, chain.workspace_id, trust.first_use, since, known=before, last=last)
 
 
 def _newest(server: Server, remember: Callable[[str], Memory], patience: float) -> tuple[bytes, Memory]:

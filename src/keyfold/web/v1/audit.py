@@ -21,6 +21,7 @@ from keyfold.web.v1.trail import (
     AuditView,
     beginning,
     conditions,
+    ended,
     position,
     trail_filter,
     unchanged,
@@ -78,15 +79,15 @@ class AuditController(Controller):
         """Server-sent events, each an event as it is listed, with its position as `id`.
 
         From now on; or from behind `after`, or the `Last-Event-ID` of a client that comes back, with no gap and nothing
-        twice. `live=false` ends with what there is. The stream ends within a second of the key, and when its
-        permissions or its conditions change.
+        twice. The header `Keyfold-Position` has the last position by then: `live=false` ends there, with event `end`.
+        The stream ends within a second of the key, and when its permissions or its conditions change.
         """
         by, of = await caller(request), services(request)
         filters = conditions(by, wanted)
-        begin = await beginning(of, request, after)
-        until = None if live else await of.journal.head()
+        begin, head = await beginning(of, request, after)
         of.readings.note(by, "stream")
-        return EventStream(_items(of, by, filters, begin, until), alive=unchanged(of, by, address(request)))
+        items = _items(of, by, filters, begin, None if live else head)
+        return EventStream(items, alive=unchanged(of, by, address(request)), position=head)
 
 
 class AuditEventController(Controller):
@@ -143,3 +144,5 @@ async def _items(
     async for page in of.feed.pages(by.workspace_id, filters, after=begin, until=until):
         for each in await of.lists.opened(page):
             yield Item(str(each.position), None, encode(AuditView.of(each)))
+    if until is not None:
+        yield ended(until)

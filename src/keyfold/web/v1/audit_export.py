@@ -1,5 +1,6 @@
 """The audit trail as a file: streamed line by line, resumable at any position, in four formats."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Annotated, Any
 
@@ -129,10 +130,19 @@ async def _chunks(
         is_complete = True
     finally:
         if begun is not None:
-            try:
-                await of.exports.end(by, begun, count, last, is_complete=is_complete)
-            except Refusal as refusal:  # that it began is written down
-                log.warning("export.end_unwritten", export=begun.export_id, code=refusal.code)
+            await _ended(of, by, begun, count, last, is_complete=is_complete)
+
+
+async def _ended(of: Services, by: Caller, begun: Begun, count: int, last: int | None, *, is_complete: bool) -> None:
+    """Writes down what went out, also when the reader leaves meanwhile, as whoever has got the line it wants does."""
+    writing = asyncio.ensure_future(of.exports.end(by, begun, count, last, is_complete=is_complete))
+    try:
+        await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        await asyncio.wait([writing])
+        raise
+    except Refusal as refusal:  # that it began is written down
+        log.warning("export.end_unwritten", export=begun.export_id, code=refusal.code)
 
 
 async def _lines(of: Services, format_: ExportFormat, page: list[Logged]) -> bytes:

@@ -30,6 +30,7 @@ from keyfold.web.v1.common import (
     present,
 )
 from keyfold.web.v1.key_search import permitted, question
+from keyfold.web.v1.naming import demand_ids
 
 Req = Request[Any, Any, Any]
 Filters = dict[str, object]
@@ -70,9 +71,12 @@ class HistoryController(Controller):
 
         A key that is narrowed is shown what happened to the things that it is narrowed to, and nothing else.
         """
+        demand_ids(partnerId=partner_id, keyId=key_id, integrationId=integration_id)
         asked = {"integration_id = $?": integration_id, "partner_id = $?": partner_id}
         these: Filters = {**asked, "aggregate = $?": kind, THE_KEY: key_id}
-        return await changed(request, since, until, these, cursor, limit)
+        page = await changed(request, since, until, these, cursor, limit)
+        services(request).readings.note(await caller(request), "changes")
+        return page
 
     @get("/holders", opt={"permission": "audit:read"}, summary="List who could do something")
     async def holders(
@@ -90,9 +94,12 @@ class HistoryController(Controller):
         """The keys that a verification would have found valid for this, by their own rules, those of the keys above
         them and what their integrations offered, all as they were at that moment. Keys that are bound to networks could
         from there. A page can be shorter than its `limit`; what counts is whether it has a `nextCursor`."""
+        demand_ids(partnerId=partner_id, integrationId=integration_id)
         filters = KeyFilter(environment=environment, partner_id=partner_id, integration_id=integration_id)
         at = await moment_of(request, as_of) or await present(request)
-        return await held(request, action, topic, filters, at, cursor=cursor, limit=limit)
+        page = await held(request, action, topic, filters, at, cursor=cursor, limit=limit)
+        services(request).readings.note(await caller(request), "holders")
+        return page
 
 
 async def changed(

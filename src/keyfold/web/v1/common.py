@@ -104,7 +104,7 @@ async def seen_at(request: Request[Any, Any, Any], aggregate: Aggregate[S], of: 
     state = (await past.load(aggregate, of, at.position)).state
     if state is None:
         began = await past.began(of)
-        since = f"{began.time.isoformat()}, position {began.position}" if began else "later"
+        since = f"{_exact(began.time)}, position {began.position}" if began else "later"
         raise NotFound(f"There was no {aggregate.word} {of} yet at that moment: it began at {since}.")
     return state
 
@@ -161,8 +161,18 @@ def _time(place: str, text: str) -> datetime:
     except msgspec.ValidationError:
         time = None
     if time is None:
-        raise Invalid("This is no moment.", (place, "Send a time such as 2026-03-01T12:00:00Z, or a position."))
+        hint = f"Send a time such as 2026-03-01T12:00:00Z, or a position.{plus_of(text)}"
+        raise Invalid("This is no moment.", (place, hint))
     return time
+
+
+def plus_of(text: str) -> str:
+    """What to say to somebody whose + became a space on the way, as in addresses it does."""
+    return " In an address a + is written %2B." if " " in text else ""
+
+
+def _exact(time: datetime) -> str:
+    return time.isoformat().replace("+00:00", "Z")
 
 
 def etag(version: int) -> str:

@@ -13,7 +13,7 @@ from keyfold.web.auth import address, caller, services
 from keyfold.web.services import Services
 from keyfold.web.sse import MEDIA_TYPE, EventStream, Item
 from keyfold.web.v1.common import LAST_POSITION
-from keyfold.web.v1.trail import PERMISSION, beginning, unchanged, within_trail
+from keyfold.web.v1.trail import PERMISSION, beginning, ended, unchanged, within_trail
 
 
 class LifecycleController(Controller):
@@ -38,16 +38,19 @@ class LifecycleController(Controller):
         """Server-sent events, each a CloudEvent in JSON whose `data` is the record, with its position as `id`.
 
         From now on; or from behind `after`, or the `Last-Event-ID` of a client that comes back, with no gap and nothing
-        twice. `live=false` ends with what there is. A key that is narrowed is shown what the audit trail shows it. The
-        stream ends within a second of the key, and when its permissions or its conditions change.
+        twice. The header `Keyfold-Position` has the last position by then: `live=false` ends there, with event `end`.
+        A key that is narrowed is shown what the audit trail shows it. The stream ends within a second of the key, and
+        when its permissions or its conditions change.
         """
         by, of = await caller(request), services(request)
-        begin = await beginning(of, request, after)
-        until = None if live else await of.journal.head()
+        begin, head = await beginning(of, request, after)
         of.readings.note(by, "stream")
-        return EventStream(_items(of, by, begin, until), alive=unchanged(of, by, address(request)))
+        items = _items(of, by, begin, None if live else head)
+        return EventStream(items, alive=unchanged(of, by, address(request)), position=head)
 
 
 async def _items(of: Services, by: Caller, begin: int, until: int | None) -> AsyncIterator[Item]:
     async for position, record in of.feed.follow(by.workspace_id, within_trail(by, {}), after=begin, until=until):
         yield Item(str(position), None, structured(record.encode()))
+    if until is not None:
+        yield ended(until)

@@ -13,12 +13,22 @@ from keyfold.app.views import View
 from keyfold.domain.aggregates import EVENT_TYPES
 from keyfold.domain.judgement import Question
 from keyfold.domain.permissions import ANYTHING, Environment
-from keyfold.domain.record import Actor
+from keyfold.domain.record import Actor, encode
 from keyfold.domain.refusals import Invalid
 from keyfold.store.lists import Audited
 from keyfold.store.trail_filter import OF_ENVIRONMENTS, ActorKind, TrailFilter
 from keyfold.web.services import Services
-from keyfold.web.v1.common import LAST_POSITION, ONE_LINE, IntegrationFilter, PartnerFilter, bounds_on, utc
+from keyfold.web.sse import Item
+from keyfold.web.v1.common import (
+    LAST_POSITION,
+    ONE_LINE,
+    IntegrationFilter,
+    PartnerFilter,
+    bounds_on,
+    plus_of,
+    utc,
+)
+from keyfold.web.v1.naming import demand_ids_of
 
 PERMISSION = "audit:read"
 _MOST_TYPES = 50
@@ -117,6 +127,7 @@ async def trail_filter(
         before_position=before_position,
         until_position=ends if isinstance(ends, int) else None,
     )
+    demand_ids_of(wanted)
     _demand_sense(wanted)
     return wanted
 
@@ -140,15 +151,21 @@ def within_trail(by: Caller, filters: Mapping[str, object]) -> dict[str, object]
     return bounds if environments is None else {**bounds, OF_ENVIRONMENTS: [*environments]}
 
 
-async def beginning(of: Services, request: Request[Any, Any, Any], after: int | None) -> int:
-    """The position to begin behind: the `Last-Event-ID`, or `after`, or the last one. Raises `Invalid` for one that
-    nothing has been at yet."""
-    head, last_event_id = await of.journal.head(), request.headers.get("last-event-id")
+async def beginning(of: Services, request: Request[Any, Any, Any], after: int | None) -> tuple[int, int]:
+    """The position to begin behind: the `Last-Event-ID`, or `after`, or the last one; and the last one. Raises
+    `Invalid` for one that nothing has been at yet."""
+    head, last_event_id, place = await of.journal.head(), request.headers.get("last-event-id"), "?after"
     if last_event_id is not None:
-        after = position(last_event_id, "Last-Event-ID", "Send the `id` of an event as it was given.")
+        place = "Last-Event-ID"
+        after = position(last_event_id, place, "Send the `id` of an event as it was given.")
     if after is not None and after > head:
-        raise Invalid("The log doesn't go so far.", ("?after", f"The last position is {head}."))
-    return head if after is None else after
+        raise Invalid("The log doesn't go so far.", (place, f"The last position is {head}."))
+    return head if after is None else after, head
+
+
+def ended(at: int) -> Item:
+    """The last event of a stream that isn't live: it has told everything up to this position."""
+    return Item(str(at), "end", encode({"position": at}))
 
 
 def position(text: str, place: str, hint: str) -> int:
@@ -203,7 +220,7 @@ def _end(text: str | None) -> datetime | int | None:
     try:
         return utc("?until", msgspec.convert(text, datetime))
     except msgspec.ValidationError:
-        hint = "Such as 2026-03-01T12:00:00Z, or 4711."
+        hint = f"Such as 2026-03-01T12:00:00Z, or 4711.{plus_of(text)}"
         raise Invalid("This is neither a time nor a position.", ("?until", hint)) from None
 
 
@@ -216,3 +233,9 @@ def _demand_sense(wanted: TrailFilter) -> None:
         raise Invalid("This is neither an address nor a network.", ("?address", detail)) from None
     if wanted.since is not None and wanted.until is not None and wanted.since >= wanted.until:
         raise Invalid("The time span ends before it begins.", ("?until", "Give a time after `since`."))
+    after = wanted.after_position or 0
+    if wanted.before_position is not None and wanted.before_position <= after + 1:
+        hint = "Give a position behind the next after `afterPosition`." if after else "The first position is 1."
+        raise Invalid("No position lies between these two.", ("?beforePosition", hint))
+    if wanted.until_position is not None and wanted.until_position <= after and after:
+        raise Invalid("The span ends before it begins.", ("?until", "Give a position behind `afterPosition`."))
