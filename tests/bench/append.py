@@ -22,6 +22,15 @@ from .system import System, rate, running
 BATCH = 5_000
 """Events that a read of all takes at a time, on every side."""
 
+
+def _decoded(text: str) -> Event:
+    return read_event(read_record(text))
+
+
+_STORES: dict[str, Callable[[str], object]] = {"eventsourcing": read_record, "emmett": _decoded}
+"""Those of others, and how far we decode what is compared with them: what the first gives is undecoded, what the second
+gives is decoded."""
+_SIZE = "SELECT avg(octet_length(record::text))::integer FROM keyfold.log WHERE position <= $1"
 _BARE = """
 CREATE SCHEMA bare;
 CREATE TABLE bare.log (
@@ -42,24 +51,40 @@ VALUES ('int_' || lpad(:round || 'r' || :client_id || 'c' || :n, 26, '0'), 1, :r
 
 async def measure(stage: Stage) -> AsyncIterator[Outcome]:
     """The group's rows, as far as they are wanted."""
+    if stage.options.wants("append-1", "append-32", *(f"append-{name}" for name in _STORES)):
+        async for outcome in _append(stage):
+            yield outcome
+    if stage.options.wants(*(f"read-{name}" for name in _STORES)):
+        async for outcome in _read_all(stage):
+            yield outcome
+
+
+async def _append(stage: Stage) -> AsyncIterator[Outcome]:
     database = await stage.database("append")
     async with running(stage.settings(database)) as system, AsyncExitStack() as stack:
         bare = await Bare.prepare(stage, system, database)
         if stage.options.wants("append-1"):
             yield await _one_writer(stage, system, bare)
-        peers: dict[str, Peer] = {}
-        for name in ("eventsourcing", "emmett"):
-            if not stage.options.wants(f"append-{name}", f"read-{name}"):
-                continue
-            try:
-                peers[name] = await stack.enter_async_context(event_store(stage, name, bare.size))
-            except BenchError as error:
-                for row in (f"append-{name}", f"read-{name}"):
-                    yield Outcome(row=row, skipped=str(error))
+        peers, skipped = await _event_stores(stage, stack, "append", bare.size)
+        for outcome in skipped:
+            yield outcome
         async for outcome in _many_writers(stage, system, bare, peers):
             yield outcome
-        async for outcome in _read_all(stage, system, peers):
-            yield outcome
+
+
+async def _event_stores(
+    stage: Stage, stack: AsyncExitStack, what: str, size: int
+) -> tuple[dict[str, Peer], list[Outcome]]:
+    """Those that are wanted and installed, and the rows of those that aren't."""
+    peers: dict[str, Peer] = {}
+    skipped = []
+    for name in _STORES:
+        if stage.options.wants(row := f"{what}-{name}"):
+            try:
+                peers[name] = await stack.enter_async_context(event_store(stage, name, size, what=what))
+            except BenchError as error:
+                skipped.append(Outcome(row=row, skipped=str(error)))
+    return peers, skipped
 
 
 class Bare:
@@ -118,8 +143,7 @@ async def _many_writers(stage: Stage, system: System, bare: Bare, peers: dict[st
     if stage.options.wants("append-32"):
         sides["pgbench"] = partial(bare.rate, 32, seconds)
     for name, peer in peers.items():
-        if stage.options.wants(f"append-{name}"):
-            sides[name] = partial(peer.rate, do="append", writers=32, seconds=seconds)
+        sides[name] = partial(peer.rate, do="append", writers=32, seconds=seconds)
     if len(sides) == 1:
         return
     figures = await stage.interleaved(sides)
@@ -130,30 +154,29 @@ async def _many_writers(stage: Stage, system: System, bare: Bare, peers: dict[st
         await profile("append-32", sides["keyfold"])
 
 
-async def _read_all(stage: Stage, system: System, peers: dict[str, Peer]) -> AsyncIterator[Outcome]:
-    wanted = [name for name in peers if stage.options.wants(f"read-{name}")]
-    if not wanted:
-        return
+async def _read_all(stage: Stage) -> AsyncIterator[Outcome]:
+    """Of partners' lives, in databases that nothing else has been written to: events of the peers have as many bytes
+    as our records have on average."""
     events = 20_000 if stage.options.quick else 50_000
-    await system.fill(events)
-    # what the first peer gives is undecoded, what the second gives is decoded
-    sides: dict[str, Side] = {
-        f"against {name}": partial(_read, system, events, decode=decode)
-        for name, decode in (("eventsourcing", read_record), ("emmett", _decoded))
-        if name in wanted
-    }
-    for name in wanted:
-        await peers[name].rate(do="fill", events=events)
-        sides[name] = partial(peers[name].rate, do="read", events=events, batch=BATCH)
-    figures = await stage.interleaved(sides)
-    for name in wanted:
-        yield compared(f"read-{name}", figures[f"against {name}"], figures[name])
-    if stage.options.profile:
-        await profile("read all", sides[f"against {wanted[-1]}"])
-
-
-def _decoded(text: str) -> Event:
-    return read_event(read_record(text))
+    database = await stage.database("read")
+    async with running(stage.settings(database)) as system, AsyncExitStack() as stack:
+        await system.fill(events)
+        size = await system.services.postgres.fetchval(_SIZE, events)
+        peers, skipped = await _event_stores(stage, stack, "read", size)
+        for outcome in skipped:
+            yield outcome
+        if not peers:
+            return
+        sides: dict[str, Side] = {}
+        for name, peer in peers.items():
+            await peer.rate(do="fill", events=events)
+            sides[f"against {name}"] = partial(_read, system, events, decode=_STORES[name])
+            sides[name] = partial(peer.rate, do="read", events=events, batch=BATCH)
+        figures = await stage.interleaved(sides)
+        for name in peers:
+            yield compared(f"read-{name}", figures[f"against {name}"], figures[name])
+        if stage.options.profile:
+            await profile("read all", sides[f"against {[*peers][-1]}"])
 
 
 async def _read(system: System, events: int, decode: Callable[[str], object]) -> float:

@@ -45,7 +45,8 @@ async def measure(stage: Stage) -> AsyncIterator[Outcome]:
 
 def _record(number: int) -> bytes:
     said = {"number": number, "id": f"evt_{number:026}", "stream": f"key_{number:026}", "type": "key.issued.v1"}
-    return json.dumps({**said, "data": {"workspaceId": f"ws_{1:026}", "purpose": _PADDING}}).encode()
+    whole = {**said, "data": {"workspaceId": f"ws_{1:026}", "purpose": _PADDING}}
+    return json.dumps(whole, separators=(",", ":")).encode()
 
 
 def _bundle(out: Path, records: list[bytes]) -> Path:

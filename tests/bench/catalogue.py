@@ -1,10 +1,15 @@
 """Every row there is, with its target of the design's section 10, in groups that are asked for by name."""
 
+from collections.abc import Sequence
+
+import msgspec
+
 from .measure import Bound, Row
 
 _PARTNER = "POST /api/v1/external/partner"
 _VERIFY = "POST /api/v1/keys/verify, one process, 32 connections"
 _FLAT = (Bound("ratio", most=1.15),)
+_LARGE, _LARGE_EVENTS = "ten million events", 10_000_000
 
 GROUPS: dict[str, tuple[Row, ...]] = {
     "append": (
@@ -77,12 +82,14 @@ GROUPS: dict[str, tuple[Row, ...]] = {
             name="up-cold",
             what="keyfold up from an empty folder to the first 201",
             against="-",
+            is_profiled=False,
             bounds=(Bound("seconds", most=6),),
         ),
         Row(
             name="up-warm",
             what="keyfold up in a folder that has been used, to the first 201",
             against="-",
+            is_profiled=False,
             bounds=(Bound("seconds", most=2.5),),
         ),
     ),
@@ -126,21 +133,56 @@ GROUPS: dict[str, tuple[Row, ...]] = {
             bounds=(Bound("ratio", least=0.4),),
         ),
     ),
-    "scale": tuple(
+    "scale": (
+        *(
+            Row(
+                name=name,
+                what=f"p50 of {what}, {_LARGE} in the log",
+                against="the same with 10 thousand",
+                bounds=bounds,
+            )
+            for name, what, bounds in (
+                ("scale-append", "append, 1 event a command, 1 writer", _FLAT),
+                ("scale-verify", "verify in process, from the log", _FLAT),
+                ("scale-history", "one key's history, with its records, asked a second time", _FLAT),
+                ("scale-past", "a page of the keys that there were at a moment, asked a second time", _FLAT),
+                ("scale-history-first", "one key's history, asked for the first time in this run", ()),
+                ("scale-past-first", "a page of keys of the past, asked for the first time in this run", ()),
+            )
+        ),
         Row(
-            name=name,
-            what=f"p50 of {what}, 10 million events in the log unless said otherwise",
-            against="the same with 10 thousand",
-            bounds=bounds,
-        )
-        for name, what, bounds in (
-            ("scale-append", "append, 1 event a command, 1 writer", _FLAT),
-            ("scale-verify", "verify in process, from the log", _FLAT),
-            ("scale-history", "one key's history, with its records, asked a second time", _FLAT),
-            ("scale-past", "a page of the keys that there were at a moment, asked a second time", _FLAT),
-            ("scale-history-first", "one key's history, asked for the first time: from the disk", ()),
-            ("scale-past-first", "a page of keys of the past, asked for the first time: from the disk", ()),
-        )
+            name="connect-first",
+            what="a key's first connect to NATS: processor time in the API process that lets it in",
+            against="in nats-server",
+            bounds=(),
+        ),
+        Row(
+            name="connect-again",
+            what="a connect of a key whose account the server has loaded: processor time in the API process",
+            against="in nats-server",
+            bounds=(),
+        ),
+        Row(
+            name="connect-rate",
+            what="connects of such keys, one API process, four clients that connect one after the other",
+            against="-",
+            bounds=(),
+            is_profiled=False,
+        ),
+        Row(
+            name="connect-memory",
+            what="a connected key in the memory of nats-server: its account, its connection, its subscriptions",
+            against="-",
+            bounds=(),
+            is_profiled=False,
+        ),
+        Row(
+            name="lifecycle-size",
+            what="an event in the stream LIFECYCLE, on the disk of one server",
+            against="its record in the log",
+            bounds=(),
+            is_profiled=False,
+        ),
     ),
     "events": (
         *(
@@ -172,10 +214,37 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         ),
         Row(
             name="thousand-gone",
-            what="the same, 1,000 live connections that publish, until all are gone; late: stored more than 1 s after",
+            what="the same, 1,000 live connections that publish, until all are gone, the worst of three; "
+            "late: stored more than 1 s after",
             against="-",
             bounds=(Bound("seconds", most=1), Bound("late", most=0)),
         ),
     ),
 }
 ROWS: dict[str, Row] = {row.name: row for rows in GROUPS.values() for row in rows}
+
+
+def chosen(groups: Sequence[str], only: Sequence[str]) -> list[str]:
+    """The groups to measure: those that are named, or those that the rows are of; with neither, all but `scale`.
+
+    Raises `ValueError` for a group or a row that there isn't, and for a row that is of none of the named groups.
+    """
+    group_of = {row.name: group for group, rows in GROUPS.items() for row in rows}
+    if unknown := [each for each in groups if each not in GROUPS]:
+        raise ValueError(f"no such group: {', '.join(unknown)}; there are {', '.join(GROUPS)}")
+    if unknown := [each for each in only if each not in group_of]:
+        there_are = "; ".join(f"{group}: {', '.join(row.name for row in rows)}" for group, rows in GROUPS.items())
+        raise ValueError(f"no such row: {', '.join(unknown)}; there are, by group, {there_are}")
+    if groups and (outside := [each for each in only if group_of[each] not in groups]):
+        raise ValueError(f"of another group: {', '.join(f'{each} is of {group_of[each]}' for each in outside)}")
+    if only:
+        return [group for group in GROUPS if group in {group_of[each] for each in only}]
+    return [*groups] or [group for group in GROUPS if group != "scale"]
+
+
+def rows_of(events: int) -> dict[str, Row]:
+    """The rows, with so many events in the large log."""
+    if events == _LARGE_EVENTS:
+        return ROWS
+    said = f"{events:,} events"
+    return {name: msgspec.structs.replace(row, what=row.what.replace(_LARGE, said)) for name, row in ROWS.items()}

@@ -12,6 +12,7 @@ import nats
 from .client import Client, connected
 from .measure import Outcome, percentile
 from .peers import APPS, Peer
+from .profiling import show
 from .stage import BenchError, Stage
 from .system import ServiceKey, System
 
@@ -43,6 +44,9 @@ async def measure(stage: Stage, system: System, database: str, keys: Sequence[Se
             yield await _one_by_one(stage, system, clients[0], here.port, keys[: _single(stage)])
         if stage.options.wants("thousand-gone"):
             yield await _at_once(stage, system, clients, here.port, keys[_single(stage) :])
+    if stage.options.profile:
+        for name in ("api-1", "api-2"):
+            show(f"connection-gone and thousand-gone, {name}", stage.folder / f"{name}.profile")
 
 
 def _single(stage: Stage) -> int:

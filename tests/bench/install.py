@@ -1,5 +1,6 @@
 """What others made, in pinned versions, each in a folder of its own beside the repository."""
 
+import asyncio
 import os
 import shutil
 import sys
@@ -11,6 +12,15 @@ import msgspec
 from .stage import BenchError, output
 
 _HERE = Path(__file__).parent
+_CONSTRAINTS = _HERE / "constraints.txt"
+"""What the Python peers need in their turn, in the versions that were measured."""
+_DAY = "2026-11-22"
+"""What the peers on Node need in their turn is taken as it was on that day: npm's own lock would name the registry of
+whoever wrote it."""
+
+
+class NoNodeError(BenchError):
+    """What runs on Node can't, because there is none."""
 
 
 class Package(msgspec.Struct, frozen=True):
@@ -37,15 +47,17 @@ class Package(msgspec.Struct, frozen=True):
         return [_node("node"), program, str(self.folder)]
 
     async def install(self) -> None:
-        """Makes the folder anew."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Makes the folder anew. Raises `NoNodeError` before it touches it, and `BenchError` when that fails."""
+        npm = _node("npm") if self.kind == "node" else ""
+        await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         if self.kind == "python":
             await output([sys.executable, "-m", "venv", str(self.folder)])
-            await output([str(self.folder / "bin" / "pip"), "install", "--quiet", *self.requirements])
+            pinned = ["--quiet", "--constraint", str(_CONSTRAINTS)]
+            await output([str(self.folder / "bin" / "pip"), "install", *pinned, *self.requirements])
         else:
-            quiet = ["--no-audit", "--no-fund", "--save-exact", "--prefix", str(self.folder)]
-            await output([_node("npm"), "install", *quiet, *self.requirements])
+            quiet = ["--no-audit", "--no-fund", "--save-exact", "--before", _DAY, "--prefix", str(self.folder)]
+            await output([npm, "install", *quiet, *self.requirements])
         (self.folder / "installed").touch()
 
 
@@ -101,14 +113,24 @@ PACKAGES = {
 
 
 async def install() -> None:
-    """Puts every peer below the user's cache."""
+    """Puts every peer below the user's cache, but for those that need Node where there is none: it says which. Raises
+    `BenchError` at the end when one could not be installed for another reason."""
+    failed = []
     for package in PACKAGES.values():
-        await package.install()
-        print(f"{', '.join(package.requirements)} → {package.folder}")
+        try:
+            await package.install()
+        except NoNodeError as error:
+            print(f"SKIPPED {package.name}: {error}", file=sys.stderr)
+        except BenchError as error:
+            failed.append(f"{package.name}: {error}")
+        else:
+            print(f"{', '.join(package.requirements)} → {package.folder}")
+    if failed:
+        raise BenchError("\n".join(["not installed:", *failed]))
 
 
 def _node(program: str) -> str:
     found = shutil.which(program)
     if found is None:
-        raise BenchError(f"{program} is not there: install Node 20 or newer")
+        raise NoNodeError(f"{program} is not there: install Node 20 or newer")
     return found

@@ -26,20 +26,22 @@ class Bound(msgspec.Struct, frozen=True):
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the table: what is measured, against what, and its target; without one it is there to be known."""
+    """One line of the table: what is measured, against what, and its target; without one it is there to be known.
+    `is_profiled` is false where `--profile` has nothing of ours to show."""
 
     name: str
     what: str
     against: str
     bounds: tuple[Bound, ...]
+    is_profiled: bool = True
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What a row came to. `ours` and `theirs` are the figures of the rounds, all of them rates or all seconds or
-    milliseconds by `unit`; `figures` has what the row's bounds are about. `skipped` says why there is nothing."""
+    """What a row came to. `ours` and `theirs` are the figures of the rounds, all of them rates, times or sizes by
+    `unit` (a KB is 1,000 bytes); `figures` has what the row's bounds are about. `skipped` says why there is nothing."""
 
     row: str
-    unit: Literal["/s", "ms", "s"] = "/s"
+    unit: Literal["/s", "ms", "s", "KB"] = "/s"
     ours: list[float] = []
     theirs: list[float] = []
     figures: dict[Figure, float] = {}

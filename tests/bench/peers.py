@@ -60,11 +60,11 @@ class Peer:
 
 
 @asynccontextmanager
-async def event_store(stage: Stage, name: str, size: int) -> AsyncIterator[Peer]:
-    """One with its tables made, in a database of its own, to append events of so many bytes. Raises `BenchError` when
-    it isn't installed."""
+async def event_store(stage: Stage, name: str, size: int, *, what: str) -> AsyncIterator[Peer]:
+    """One with its tables made, in a database of its own for `what` it does, with events of so many bytes. Raises
+    `BenchError` when it isn't installed."""
     command = PACKAGES[name].command()
-    database = await stage.database(name, empty=True)
+    database = await stage.database(f"{name}_{what}", empty=True)
     async with Peer(command).started(stage) as peer:
         await peer.ask(
             do="open",

@@ -5,29 +5,35 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from .catalogue import ROWS
-from .measure import Bound, Figure, Outcome
+from .measure import Bound, Figure, Outcome, Row
 
 _TIMES = "\N{MULTIPLICATION SIGN}"
 _TIMES_TAKEN: tuple[Figure, ...] = ("p50", "p99", "worst")
 _HEAD = ("what", "ours", "against", "theirs", "ratio", "target", "met")
 
 
-def as_markdown(machine: Mapping[str, str], outcomes: Sequence[Outcome]) -> str:
+def as_markdown(machine: Mapping[str, str], outcomes: Sequence[Outcome], rows: Mapping[str, Row] = ROWS) -> str:
     """The machine as a list, then a line for each row, then what is to be said of those that were skipped."""
     lines = [f"- {name}: {value}" for name, value in machine.items()]
-    lines += ["", _line(_HEAD), _line(["---"] * len(_HEAD)), *(_line(_cells(each)) for each in outcomes), ""]
+    lines += [
+        "",
+        _line(_HEAD),
+        _line(["---"] * len(_HEAD)),
+        *(_line(_cells(each, rows[each.row])) for each in outcomes),
+        "",
+    ]
     lines += [f"Skipped {each.row}: {each.skipped}" for each in outcomes if each.skipped]
     lines.append("Figures are medians of rounds in which the sides take turns; the ratio is the median of theirs.")
     return "\n".join(lines)
 
 
-def as_json(machine: Mapping[str, str], outcomes: Sequence[Outcome]) -> str:
+def as_json(machine: Mapping[str, str], outcomes: Sequence[Outcome], rows: Mapping[str, Row] = ROWS) -> str:
     """The same with every round's figure, `met` null where a row was skipped."""
-    rows = [
-        {**msgspec.to_builtins(ROWS[each.row]), **msgspec.to_builtins(each), "met": each.is_met(ROWS[each.row])}
+    lines = [
+        {**msgspec.to_builtins(rows[each.row]), **msgspec.to_builtins(each), "met": each.is_met(rows[each.row])}
         for each in outcomes
     ]
-    return msgspec.json.encode({"machine": dict(machine), "rows": rows}).decode()
+    return msgspec.json.encode({"machine": dict(machine), "rows": lines}).decode()
 
 
 def target(bounds: Sequence[Bound]) -> str:
@@ -50,8 +56,7 @@ def _bound(bound: Bound) -> str:
             return f"{sign} {value:g} late"
 
 
-def _cells(outcome: Outcome) -> list[str]:
-    row = ROWS[outcome.row]
+def _cells(outcome: Outcome, row: Row) -> list[str]:
     met = {True: "yes", False: "**no**", None: "skipped" if outcome.skipped else "-"}[outcome.is_met(row)]
     ratio = f"{outcome.figures['ratio']:.2f} {_TIMES}" if "ratio" in outcome.figures else "-"
     theirs = _value(outcome.their_median, outcome.unit)
@@ -59,9 +64,10 @@ def _cells(outcome: Outcome) -> list[str]:
 
 
 def _ours(outcome: Outcome) -> str:
-    """The median of the rounds, unless percentiles say it better."""
+    """What the row is judged by, or the median of the rounds, unless percentiles say it better."""
     figures = outcome.figures
-    said = [] if outcome.unit == "ms" else [_value(outcome.our_median, outcome.unit)]
+    judged = figures.get("seconds", outcome.our_median)
+    said = [] if outcome.unit == "ms" and "p50" in figures else [_value(judged, outcome.unit)]
     said += [f"{name} {_time(figures[name], '.1f')}" for name in _TIMES_TAKEN if name in figures]
     if "late" in figures:
         said.append(f"{figures['late']:.0f} late")

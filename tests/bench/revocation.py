@@ -7,6 +7,7 @@ import msgspec
 
 from .client import Client, connected
 from .measure import Outcome, percentile
+from .profiling import show
 from .stage import BenchError, Stage
 from .system import System
 
@@ -34,6 +35,9 @@ async def measure(stage: Stage, system: System, database: str) -> Outcome:
         await asyncio.sleep(PROMISE)  # nobody is waited for: the last one's promise begins to hold
         for _, secret in keys:
             late += await _is_valid(asker, secret)
+    if stage.options.profile:
+        for name in ("api-1", "api-2"):
+            show(f"revocation, {name}", stage.folder / f"{name}.profile")
     figures = {"p50": percentile(delays, 0.5), "p99": percentile(delays, 0.99), "worst": max(delays), "late": late}
     return Outcome(row="revocation", unit="ms", ours=delays, figures=msgspec.convert(figures, dict))
 

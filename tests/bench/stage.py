@@ -110,6 +110,10 @@ class Stage:
         self._stack.push_async_callback(child.stop)
         return child
 
+    def pid(self, name: str) -> int:
+        """Of a child that has been started."""
+        return int(msgspec.json.decode((self.folder / f"{name}.pid").read_bytes())["pid"])
+
     async def interleaved(self, sides: Mapping[str, Side]) -> dict[str, list[float]]:
         """The figures of as many rounds as this run has."""
         return await interleaved(sides, self.options.rounds, uncounted=self.options.uncounted)

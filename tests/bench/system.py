@@ -1,6 +1,7 @@
 """Keyfold below HTTP, wired as `keyfold api` wires it, and the loads that the rows put on it."""
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -8,6 +9,7 @@ from typing import NamedTuple
 
 from keyfold.app.access import Caller
 from keyfold.app.onboarding import Visit
+from keyfold.app.ports import Clock, Entropy
 from keyfold.app.views import IntegrationView
 from keyfold.app.work import Answer, Cause
 from keyfold.app.workspaces import FoundedView
@@ -99,9 +101,11 @@ class System:
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[System]:
+async def running(
+    settings: Settings, *, clock: Clock | None = None, entropy: Entropy = os.urandom
+) -> AsyncIterator[System]:
     """The services in this process, telling of their appends and hearing of others' as an API does."""
-    services = Services(settings)
+    services = Services(settings, clock=clock, entropy=entropy)
     await services.open()
     news = asyncio.create_task(services.run())
     try:

@@ -140,7 +140,7 @@ class Grounding:
 
     def __init__(self, things: Things, *, seed: int, **known: list[Any]) -> None:
         self._random = random.Random(seed)
-        ids = {f"{head}Id": [value, f"{value.partition('_')[0]}_{NOWHERE}"] for head, value in _heads(things)}
+        ids = {f"{head}Id": [*[value] * 5, f"{value.partition('_')[0]}_{NOWHERE}"] for head, value in _heads(things)}
         self._known: dict[str, list[Any]] = {**_ANYWHERE, **ids, **known}
 
     def ground(self, case: Case[Any]) -> Case[Any]:
@@ -182,7 +182,7 @@ class Grounding:
                 return [self._filled(each) for each in value]
             case _ if name in _WAITS and _is_count(value):
                 return _WAITS[name]
-            case str() | int() if name in self._known and not isinstance(value, bool) and self._random.random() < 0.75:
+            case str() | int() if name in self._known and not isinstance(value, bool) and self._random.random() < 0.9:
                 return self._random.choice(self._known[name])
             case _:
                 return value

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from bench.catalogue import GROUPS, ROWS
+from bench.catalogue import GROUPS, ROWS, chosen, rows_of
 from bench.load import request
 from bench.measure import Bound, Outcome, Row, compared, interleaved, percentile, ratio
 from bench.report import as_json, as_markdown, target
@@ -22,6 +22,11 @@ def test_every_row_names_its_target_but_those_that_have_none() -> None:
         "publish-http",
         "scale-history-first",
         "scale-past-first",
+        "connect-first",
+        "connect-again",
+        "connect-rate",
+        "connect-memory",
+        "lifecycle-size",
     }
     for row in ROWS.values():
         for bound in row.bounds:
@@ -37,6 +42,40 @@ def test_a_row_that_is_compared_says_with_what() -> None:
     for row in ROWS.values():
         is_compared = any(bound.figure == "ratio" for bound in row.bounds)
         assert not row.bounds or is_compared == (row.against != "-"), row.name
+
+
+def test_all_groups_but_scale_are_measured_when_nothing_is_named() -> None:
+    assert chosen([], []) == [group for group in GROUPS if group != "scale"]
+    assert chosen(["scale", "append"], []) == ["scale", "append"]
+
+
+def test_a_row_is_found_in_whichever_group_it_is() -> None:
+    assert chosen([], ["scale-append"]) == ["scale"]
+    assert chosen([], ["visible", "append-1", "append-32"]) == ["append", "project"]
+    assert chosen(["append", "scale"], ["scale-append"]) == ["scale"]
+
+
+@pytest.mark.parametrize(
+    ("groups", "only", "says"),
+    [
+        (["apend"], [], "no such group: apend; there are append, project, .*scale"),
+        (
+            [],
+            ["scale-apend"],
+            "no such row: scale-apend; there are, by group, append: append-32, .*scale: scale-append",
+        ),
+        (["append"], ["append-1", "scale-append"], "of another group: scale-append is of scale$"),
+    ],
+)
+def test_what_cannot_be_measured_is_said_with_what_can(groups: list[str], only: list[str], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        chosen(groups, only)
+
+
+def test_rows_of_scale_say_how_many_events_there_were() -> None:
+    assert rows_of(10_000_000) == ROWS
+    assert rows_of(200_000)["scale-append"].what.endswith(", 200,000 events in the log")
+    assert rows_of(200_000)["append-1"] == ROWS["append-1"]
 
 
 def test_the_ratio_is_the_median_of_the_rounds_ratios() -> None:
@@ -112,6 +151,9 @@ def test_the_table_has_a_line_for_each_row_and_says_what_was_skipped() -> None:
         Outcome(row="verify-in-process", ours=[2e5], figures={"rate": 2e5, "p50": 0.0032, "p99": 0.06}),
         Outcome(row="revocation", unit="ms", figures={"p50": 0.9, "p99": 4, "worst": 2_000, "late": 1}),
         Outcome(row="publish-http", ours=[900.0]),
+        Outcome(row="thousand-gone", unit="s", ours=[0.2, 0.3, 1.4], figures={"seconds": 1.4, "late": 0}),
+        Outcome(row="connect-first", unit="ms", ours=[8.8], theirs=[11.07]),
+        Outcome(row="connect-memory", unit="KB", ours=[165.2]),
     ]
     text = as_markdown(_MACHINE, outcomes)
     lines = [line for line in text.splitlines() if line.startswith("|")]
@@ -124,12 +166,18 @@ def test_the_table_has_a_line_for_each_row_and_says_what_was_skipped() -> None:
         "yes",
         *["**no**"] * 2,
         "-",
+        "**no**",
+        "-",
+        "-",
     ]
     assert "| 26,000/s |" in lines[2]
     assert "| 1.30 " in lines[2]
     assert "| p50 3.2 ms, p99 7.0 ms |" in lines[5]
     assert "| 200,000/s, p50 3.2 µs, p99 60.0 µs |" in lines[6]
     assert "| p50 900.0 µs, p99 4.0 ms, worst 2000.0 ms, 1 late |" in lines[7]
+    assert "| 1.40 s, 0 late |" in lines[9]  # what it is judged by, and not the median
+    assert "| 8.80 ms | in nats-server | 11.07 ms |" in lines[10]
+    assert "| 165.20 KB |" in lines[11]
     assert "Skipped append-emmett: emmett is not installed" in text
 
 

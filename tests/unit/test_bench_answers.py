@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from bench import install as installing
 from bench import revocation
 from bench.client import Answer, Client, connected
-from bench.install import PACKAGES
+from bench.install import PACKAGES, install
 from bench.load import body_length, load, request
 from bench.revocation import _revoke
 from bench.stage import BenchError
@@ -176,3 +177,48 @@ def test_a_peer_on_node_says_that_there_is_no_node(monkeypatch: pytest.MonkeyPat
     (package.folder / "installed").touch()
     with pytest.raises(BenchError, match="node is not there"):
         package.command()
+
+
+@pytest.fixture
+def without_node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """Nothing is installed, but what would be run is noted."""
+    run: list[str] = []
+
+    async def output(command: list[str]) -> str:
+        run.append(" ".join(command))
+        return ""
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(installing, "output", output)
+    return run
+
+
+async def test_without_node_the_peers_on_python_are_installed_and_the_others_are_skipped_aloud(
+    without_node: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = PACKAGES["better-auth"].folder / "installed"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    await install()
+    assert [name for name, package in PACKAGES.items() if (package.folder / "installed").exists()] == [
+        "eventsourcing",
+        "better-auth",  # as it was
+        "drf",
+    ]
+    said = capsys.readouterr().err.splitlines()
+    assert said == [f"SKIPPED {name}: npm is not there: install Node 20 or newer" for name in ("emmett", "better-auth")]
+    assert all("--constraint" in command for command in without_node if "pip" in command)
+
+
+async def test_a_peer_that_cannot_be_installed_is_named_when_all_have_been_tried(
+    without_node: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(command: list[str]) -> str:
+        without_node.append(" ".join(command))
+        raise BenchError("pip failed: no network")
+
+    monkeypatch.setattr(installing, "output", fail)
+    with pytest.raises(BenchError, match=r"(?s)eventsourcing: pip failed.*drf: pip failed"):
+        await install()
+    assert len(without_node) == 2

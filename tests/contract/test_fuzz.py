@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keyfold.app.schemas import Judge
@@ -42,8 +41,9 @@ from keyfold_client.audit.notes import NoteError, Verifier, parse_note
 from keyfold_client.audit.proofs import Proof
 from keyfold_client.audit.records import Line, place_of
 from keyfold_client.audit.tiles import parse_path
+from unit.given import NOW
 
-from .given import NOW
+from .budget import fuzzed
 
 SUFFIX = "01h455vb4pex5vsknk084sn02q"
 HASH = b64encode(bytes(range(32))).decode()
@@ -267,8 +267,7 @@ SAME_NUMBER = {"Last-Event-ID", "position"}
 
 
 @pytest.mark.parametrize("name", READERS)
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(data=st.data())
+@fuzzed(examples=100, data=st.data())
 def test_what_is_nearly_right_is_written_back_as_it_came_or_refused(name: str, data: st.DataObject) -> None:
     this = READERS[name]
     text = data.draw(mutated(this.texts))
@@ -306,8 +305,7 @@ def steps(read: Callable[[], object], refusals: tuple[type[Exception], ...]) -> 
 
 
 @pytest.mark.parametrize("name", READERS)
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(data=st.data())
+@fuzzed(examples=10, data=st.data())
 def test_whatever_is_repeated_in_it_the_work_grows_no_faster_than_the_text(name: str, data: st.DataObject) -> None:
     this = READERS[name]
     text = data.draw(st.sampled_from(this.texts))
@@ -386,8 +384,7 @@ def _names(value: Any) -> list[str]:
     return [*(value if isinstance(value, dict) else ()), *(name for each in inside for name in _names(each))]
 
 
-@given(altered(EVENTS))
-@settings(max_examples=150, deadline=None)
+@fuzzed(altered(EVENTS), examples=150)
 def test_an_event_that_was_read_is_the_same_when_it_is_read_again_from_where_it_is_stored(event: Any) -> None:
     try:
         made = read_structured(json.dumps(event).encode())
@@ -396,8 +393,12 @@ def test_an_event_that_was_read_is_the_same_when_it_is_read_again_from_where_it_
     assert stored(made)["specversion"] == "1.0"
 
 
-@given(mutated([json.dumps(each) for each in EVENTS]), st.lists(altered(EVENTS), max_size=3), st.integers(0, 4))
-@settings(max_examples=100, deadline=None)
+@fuzzed(
+    mutated([json.dumps(each) for each in EVENTS]),
+    st.lists(altered(EVENTS), max_size=3),
+    st.integers(0, 4),
+    examples=100,
+)
 def test_each_event_of_a_batch_is_read_as_if_it_came_alone(text: str, events: list[Any], at: int) -> None:
     bodies = [json.dumps(each) for each in events]
     try:
@@ -431,12 +432,12 @@ HEADERS = {
 }
 
 
-@given(
+@fuzzed(
     st.dictionaries(mutated([*HEADERS], 1), mutated([*HEADERS.values()], 2), max_size=5),
     mutated(["application/json", "text/plain; charset=utf-8", "application/cloudevents+json"], 2),
     mutated(['{"a": 1}', "hi"], 2),
+    examples=100,
 )
-@settings(max_examples=100, deadline=None)
 def test_an_event_in_headers_is_stored_as_it_can_be_read_again(headers: dict[str, str], kind: str, body: str) -> None:
     raw = body.encode()
     try:
@@ -447,8 +448,7 @@ def test_an_event_in_headers_is_stored_as_it_can_be_read_again(headers: dict[str
         stored(each)
 
 
-@given(st.lists(altered(FILTERS), max_size=3), altered(DATA))
-@settings(max_examples=150, deadline=None)
+@fuzzed(st.lists(altered(FILTERS), max_size=3), altered(DATA), examples=150)
 def test_a_filter_that_was_nearly_right_is_refused_or_answers(filters: list[Any], data: Any) -> None:
     try:
         made = msgspec.json.decode(json.dumps(filters), type=tuple[Filter, ...])
@@ -459,8 +459,7 @@ def test_a_filter_that_was_nearly_right_is_refused_or_answers(filters: list[Any]
         assert {holds(each, data) for each in made} <= {True, False}
 
 
-@given(altered(SCHEMAS, 4), altered([*DATA, *LEAVES]))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@fuzzed(altered(SCHEMAS, 4), altered([*DATA, *LEAVES]), examples=150)
 def test_a_schema_that_was_nearly_right_is_refused_or_judges(schema: Any, data: Any) -> None:
     if not isinstance(schema, dict):
         return

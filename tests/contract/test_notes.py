@@ -17,8 +17,7 @@ from keyfold_client.audit.notes import (
     open_note,
     parse_note,
 )
-
-from .cosigner import Cosigner
+from unit.cosigner import Cosigner
 
 # golang.org/x/mod/sumdb/note
 PETER = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"

@@ -20,8 +20,7 @@ from keyfold.domain.cloudevents import (
     read_structured,
 )
 from keyfold.domain.refusals import Invalid, UnsupportedMediaType
-
-from .given import NOW
+from unit.given import NOW
 
 STRUCTURED = "application/cloudevents+json"
 EVENT = {"specversion": "1.0", "id": "7", "type": "a.b", "data": {"x": 1}}

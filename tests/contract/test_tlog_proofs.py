@@ -14,8 +14,7 @@ from keyfold_client.audit.merkle import ProofError, inclusion_proof, leaf_hash
 from keyfold_client.audit.notes import NoteError, Verifier
 from keyfold_client.audit.proofs import Proof
 from keyfold_client.audit.tiles import TileNodes
-
-from .cosigner import Cosigner
+from unit.cosigner import Cosigner
 
 SIZE, INDEX = 70_000, 65_536
 RECORDS = [b'{"number":%d}' % number for number in range(1, SIZE + 1)]

@@ -10,8 +10,7 @@ from keyfold.audit.signing import Signer, signed_note
 from keyfold_client.audit.checkpoints import Checkpoint, open_checkpoint
 from keyfold_client.audit.merkle import EMPTY
 from keyfold_client.audit.notes import NoteError, Verifier
-
-from .cosigner import Cosigner
+from unit.cosigner import Cosigner
 
 # of a Certificate Transparency log, whose own signatures are of another kind than ours
 REAL = """\
