@@ -50,3 +50,9 @@ async def account_key(system: System, role: str, **wanted: object) -> tuple[str,
     assert answer.status_code == 201, answer.text
     data = answer.json()["data"]
     return str(data["id"]), str(data["secret"])
+
+
+async def asked_before_leaving(page: Page) -> None:
+    """Somebody who is about to lose something is asked, and stays."""
+    await page.evaluate("void setTimeout(() => location.assign('/console/health'), 0)")
+    assert await page.answer_dialog(accept=False) == "beforeunload"

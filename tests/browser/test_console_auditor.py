@@ -142,7 +142,7 @@ async def test_the_slider_shows_at_every_moment_what_the_api_says_as_of_it(story
             assert comparable(shown) == told(answer.json()["data"]), (value, at)
             seen.add(shown["status"])
             assert await page.evaluate("document.querySelectorAll('[data-act]').length") == 0
-            assert "Nothing can be changed there" in await page.text("#key-head")
+            assert "Nothing can be changed here" in await page.text("#key-head")
     assert seen == {"active", "suspended", "retiring", "revoked"}
     assert await slid(page, end) == ""
     assert (await page.evaluate(SHOWN))["status"] == "revoked"
@@ -237,10 +237,10 @@ async def test_the_proof_is_checked_in_the_browser_which_remembers_and_finds_a_f
     async def checked() -> str:
         await page.click("#check-head")
         await page.until("document.querySelectorAll('#head-verdict li').length === 2")
-        assert "The signature is that of the log's key" in await page.text("#head-verdict")
+        assert "The log's own key signed this" in await page.text("#head-verdict")
         return str(await page.evaluate("document.querySelector('#head-verdict li:last-child').textContent"))
 
-    assert "first look" in await checked()
+    assert "for the first time" in await checked()
     remembered = "JSON.parse(Object.entries(localStorage).find(([name]) => name.startsWith('keyfold-head-'))[1]).size"
     size = int(await page.evaluate(remembered))
     async with workspace(own) as client:
@@ -277,7 +277,7 @@ async def test_the_proof_is_checked_in_the_browser_which_remembers_and_finds_a_f
             localStorage.setItem(key, JSON.stringify({...seen, size: seen.size - 1}));
         })()"""
     )
-    assert "does not go on" in await checked()
+    assert "doesn't continue" in await checked()
 
     async with workspace(own) as client:
         asked = {"resourceId": story.key_id, "type": "key.revoked"}

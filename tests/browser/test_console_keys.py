@@ -1,6 +1,8 @@
 """The console's keys in a real browser: found among many, changed together and one by one, and not by an auditor."""
 
 import asyncio
+import csv
+import io
 import json
 from typing import Any
 from urllib.parse import parse_qs
@@ -12,7 +14,7 @@ import pytest_asyncio
 from examples.system import System
 
 from .chromium import Browser, Page
-from .console import account_key, filled, signed_in
+from .console import account_key, asked_before_leaving, filled, signed_in
 from .portal import faults, needs_chromium, secrets_on, workspace
 
 pytestmark = [pytest.mark.asyncio(loop_scope="package"), needs_chromium]
@@ -120,7 +122,8 @@ async def test_many_keys_are_changed_as_the_dry_run_has_shown_and_never_others(m
     await page.until("document.querySelector('#matched')?.textContent === '20 keys match.'")
     await chosen(page, "[name=do]", "suspend")
     await page.click("#try")
-    await page.until("document.querySelector('[role=alert]')?.textContent.includes('reason')")
+    await page.until("document.querySelector('#fault-reason')?.textContent.includes('reason')")
+    assert await page.text("#matched") == "20 keys match."
     await filled(page, "[name=reason]", "spring <b>cleaning</b>")
     count = "document.querySelector('[data-count=changed]')?.textContent"
     await page.click("#try")
@@ -155,6 +158,7 @@ async def test_many_keys_are_changed_as_the_dry_run_has_shown_and_never_others(m
     await page.until("document.querySelectorAll('#list tbody tr').length === 21")
 
     await page.open(f"{many.url}/console/keys?status=suspended")
+    assert await page.evaluate("document.querySelector('button[form=bulk]').disabled"), "nothing is ticked"
     for n in (1, 2):
         await page.click(f"tbody tr:nth-child({n}) [name=id]")
     await page.click("button[form=bulk]")
@@ -166,6 +170,50 @@ async def test_many_keys_are_changed_as_the_dry_run_has_shown_and_never_others(m
     await page.until("!!document.querySelector('h2[data-step=done]')")
     async with workspace(many) as client:
         assert len((await client.get("/api/v1/keys?status=suspended&limit=200")).json()["data"]) == 19
+
+
+async def test_the_new_secrets_of_many_keys_are_kept_as_a_file_before_anybody_leaves(many: System, page: Page) -> None:
+    await page.may_use_clipboard()
+    async with workspace(many) as client:
+        names = ['=cmd|"/c calc"', "Bäckerei, " + "x" * 240]
+        keys = [await issue(client, name, tags=["rotated"]) for name in names]
+        while len((await client.get("/api/v1/keys", params={"tag": "rotated"})).json()["data"]) < 2:
+            await asyncio.sleep(0.05)
+    await signed_in(page, many, path="/console/keys/bulk?tag=rotated")
+    await chosen(page, "[name=do]", "rotate")
+    await page.click("#try")
+    await page.until("!!document.querySelector('#confirm')")
+    await page.click("#confirm")
+    await page.until("!!document.querySelector('h2[data-step=done]')")
+    secrets = sorted({*await secrets_on(page)})
+    assert len(secrets) == 2
+    assert await faults(page) == []
+    tables = "[...document.querySelectorAll('#main .scroll')]"
+    cut = f"{tables}.filter((each) => each.scrollWidth > each.clientWidth).length"
+    assert await page.evaluate(cut) == 0, "at 1440 pixels"
+    await asked_before_leaving(page)
+    files = await page.evaluate(
+        """(async () => {
+            const made = [];
+            URL.createObjectURL = (blob) => (made.push(blob.text()), "blob:none");
+            HTMLAnchorElement.prototype.click = () => {};
+            for (const kind of ["json", "csv"]) {
+                document.querySelector(`[data-save=${kind}]`).dispatchEvent(new Event("click", {bubbles: true}));
+            }
+            return Promise.all(made);
+        })()"""
+    )
+    kept = json.loads(files[0])
+    assert {(each["replaces"], each["name"]) for each in kept} == {(each["id"], each["name"]) for each in keys}
+    assert sorted(each["secret"] for each in kept) == secrets
+    rows = [*csv.DictReader(io.StringIO(files[1]))]
+    assert sorted(each["secret"] for each in rows) == secrets
+    assert {each["name"] for each in rows} == {f"'{names[0]}", names[1]}
+    await page.click("#copy-all")
+    await page.until("document.querySelector('#said').textContent === 'Copied.'")
+    assert all([each in await page.evaluate("navigator.clipboard.readText()") for each in secrets])
+    await page.open(f"{many.url}/console/keys?tag=rotated&sort=used")
+    assert page.dialogs == []
 
 
 async def test_a_key_is_suspended_reinstated_narrowed_rotated_and_revoked_by_clicks(
@@ -198,7 +246,8 @@ async def test_a_key_is_suspended_reinstated_narrowed_rotated_and_revoked_by_cli
     other = await browser.page(beside=page)
     await other.open(f"{here}/narrow")
     await filled(page, "#key-expiresAt", "tomorrow")
-    await page.until("document.querySelector('#preview [role=alert]')?.innerText.includes('/expiresAt')")
+    await page.until("document.querySelector('#preview [role=alert]')?.innerText.includes('Expires')")
+    assert await page.evaluate("document.querySelector('#key-expiresAt').ariaInvalid") == "true"
     await filled(page, "#key-expiresAt", "2040-01-01T00:00:00Z")
     await page.until("document.querySelector('[data-move=expiresAt] ins')?.innerText.includes('2040-01-01')")
     await page.click("#save")
@@ -217,6 +266,10 @@ async def test_a_key_is_suspended_reinstated_narrowed_rotated_and_revoked_by_cli
     (successor,) = set(await secrets_on(page))
     assert await faults(page) == []
     assert (await verdict(system, successor))["valid"]
+    assert "/rotate" not in await page.evaluate("location.pathname"), "Back needn't send the form again"
+    await asked_before_leaving(page)
+    await page.click("a[data-leave]")
+    await page.until("!!document.querySelector('#key-head')")
     await page.open(here)
     assert await page.evaluate(status) == "retiring"
     assert await secrets_on(page) == []

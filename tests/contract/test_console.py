@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from html import unescape
 from typing import Any
 
 import httpx
@@ -9,6 +10,7 @@ import pytest
 from litestar.routes import HTTPRoute
 
 from keyfold.app.access import Caller
+from keyfold.app.stages import STAGES
 from keyfold.app.work import Cause
 from keyfold.cli.console import sign_in_link
 from keyfold.domain.console import LIFETIME, SIGN_IN_LIFETIME
@@ -19,8 +21,10 @@ from keyfold.domain.refusals import Forbidden, NotFound
 from keyfold.web.auth import PUBLIC, SELF
 from keyfold.web.console.session import COOKIE
 
+from .conftest import System
 from .routes import application
 from .tenant import ORIGIN, Clock, Tenant, bearer, problem
+from .test_event_usage import flushed
 
 DOOR = "/console/sign-in"
 OURS = {"Origin": ORIGIN}
@@ -159,6 +163,7 @@ async def test_a_session_ends_with_its_key_and_by_itself(workspace: Tenant, cloc
     key = await workspace.key("viewer", **wanted)
     key_id = f"key_{key.split('_')[2]}"
     await entered(workspace, key)
+    session = workspace.api.cookies[COOKIE]
     assert (await workspace.api.get("/console/partners")).status_code == 200
     if end in ("revoke", "suspend"):
         cookie = workspace.api.cookies[COOKIE]
@@ -168,8 +173,15 @@ async def test_a_session_ends_with_its_key_and_by_itself(workspace: Tenant, cloc
     else:
         clock.advance(timedelta(hours=1) if end == "expire" else LIFETIME)
     answer = await workspace.api.get("/console/partners?stage=live")
-    assert answer.headers["location"] == f"{DOOR}?next=%2Fconsole%2Fpartners%3Fstage%3Dlive"
+    why = {"revoke": "revoked", "suspend": "suspended", "expire": "expired", "twelve hours": "over"}[end]
+    assert answer.headers["location"] == f"{DOOR}?next=%2Fconsole%2Fpartners%3Fstage%3Dlive&why={why}"
+    workspace.api.cookies.clear()
+    said = told(await workspace.api.get(answer.headers["location"]))
+    assert f"{why}." in said or f"was {why}" in said or f"has {why}" in said
+    assert "Your session" in told(await workspace.api.get(f"{DOOR}?why=%3Cscript%3E"))
+    assert "Your session" not in told(await workspace.api.get(DOOR))
     assert f"{COOKIE}=;" in answer.headers["set-cookie"]
+    workspace.api.cookies.set(COOKIE, session)
     part = await workspace.api.get("/console/partners", headers={"HX-Request": "true"})
     assert (part.status_code, part.headers["hx-redirect"].partition("?")[0]) == (401, DOOR)
 
@@ -361,3 +373,62 @@ async def test_who_is_narrowed_sees_what_it_is_narrowed_to_and_nothing_of_the_ne
     sent = {"appName": "x", "once": workspace.services.office.new_id("req")}
     refused = await workspace.api.post(f"/console/integrations/{other}/invite", data=sent, headers=OURS)
     assert refused.status_code == 404
+
+
+TYPOS = {
+    "audit?since=yesterday": ("since", "Type a time with its offset"),
+    "audit?type=nonsense": ("type", "Such as key.revoked"),
+    "holders?action=send&topic=bad//x!": ("topic", "A topic looks like"),
+    "keys?idleDays=abc": ("idleDays", "Type a whole number."),
+    "keys?idleDays=0": ("idleDays", "at least 1"),
+    "keys?status=sad": ("status", "Choose one of the list."),
+    "keys?asOf=soon": ("asOf", ""),
+    "partners?stage=famous": ("stage", ""),
+    "partners?stage=live&asOf=1": ("stage", "Choose another stage"),
+    "integrations?asOf=soon": ("asOf", ""),
+    "changes?from=soon": ("from", ""),
+}
+"""Addresses, the field that is wrong, and what is said of it."""
+
+
+async def test_a_typo_in_a_filter_is_said_at_its_field_beside_everything_that_was_typed(workspace: Tenant) -> None:
+    await entered(workspace)
+    for path, (field, words) in TYPOS.items():
+        answer = await workspace.api.get(f"/console/{path}")
+        assert answer.status_code in (400, 422), path
+        for name, typed in httpx.URL(f"http://x/{path}").params.items():
+            assert unescape(typed) in unescape(answer.text), (path, name)
+        fields = re.findall(rf'<(?:input|select)[^>]*name="{field}"[^>]*>', answer.text)
+        assert len(fields) == 1, path
+        assert 'aria-invalid="true"' in fields[0], path
+        assert f"fault-{field}" in fields[0], path
+        (said,) = re.findall(rf'id="fault-{field}">([^<]*)<', answer.text)
+        assert words in unescape(said), (path, said)
+        assert 'id="filters"' in answer.text, path
+        assert "These filters don" in told(answer), path
+        assert "Expected `" not in answer.text, path
+        assert f"?{field}" not in told(answer), path
+
+
+async def test_only_a_key_that_somebody_has_shown_makes_a_partner_live(workspace: Tenant, system: System) -> None:
+    """The portal's test event is sent in a key's name, and nobody's code has used the key for it."""
+    partner_id, keys = await workspace.onboard()
+    trial = {"environment": "prod", "keyId": keys["prod"]["id"], "topic": "app/order/created"}
+    sent = await workspace.api.post("/api/v1/portal/events/test", json=trial, headers=OURS)
+    assert sent.status_code == 201, sent.text
+    await flushed(system)
+    usage = await workspace.get(f"/api/v1/keys/{keys['prod']['id']}/events-usage")
+    assert usage.json()["data"]["totals"]["published"]["count"] == 1, "it is counted as the key's"
+    await workspace.services.lists.include("current", await workspace.services.journal.head())
+    await entered(workspace)
+
+    async def stages() -> list[str]:
+        listed = [(await workspace.api.get(f"/console/partners?stage={each}")).text for each in STAGES]
+        here = (await workspace.api.get(f"/console/partners/{partner_id}")).text
+        (shown,) = re.findall(r'class="state stage-(\w+)"', here.partition('class="journey"')[0])
+        return [each for each, page in zip(STAGES, listed, strict=True) if partner_id in page] + [shown]
+
+    assert await stages() == ["onboarded", "onboarded"]
+    await workspace.post("/api/v1/keys/verify", {"key": keys["prod"]["secret"]})
+    await workspace.services.usage_store.flush(workspace.services.usage)
+    assert await stages() == ["live", "live"]

@@ -18,13 +18,13 @@ POSTED = re.compile(r'<form[^>]*method="post"[^>]*action="([^"]*)"')
 def shown(answer: httpx.Response) -> list[str]:
     """The names in the first cells of a list that lead somewhere."""
     body = answer.text[answer.text.index('id="list"') :]
-    return re.findall(r'<td>[^<]*(?:<svg.*?</svg>)?\s*<a href="/console/[^"]+"><bdi>([^<]*)</bdi>', body)
+    return re.findall(r'<td>[^<]*(?:<svg.*?</svg>)?\s*<a href="/console/[^"]+"><bdi[^>]*>([^<]*)</bdi>', body)
 
 
 def is_of_the_past(answer: httpx.Response, position: int) -> None:
     """It says so, leads back, and has nothing to press."""
     assert answer.status_code == 200, answer.text
-    assert f"position {position:,} of the log. Nothing can be changed there." in told(answer)
+    assert f"position {position:,} of the log. Nothing can be changed here." in told(answer)
     assert "Back to now" in told(answer)
     assert POSTED.findall(answer.text) == ["/console/sign-out"]
     main = answer.text[answer.text.index('<main id="main"') :]
@@ -78,7 +78,7 @@ async def test_lists_and_pages_are_as_they_were_at_any_moment_and_nothing_can_be
         assert f"stage-{stage}" in page.text
         assert len(set(re.findall(r'"/console/keys/(key_\w+)\?asOf=', page.text))) == (0 if at == before else 3)
     assert shown(await get("partners", asOf=founded)) == []
-    assert "There was none at that moment" in told(await get("partners", asOf=founded))
+    assert "There were none at that moment" in told(await get("partners", asOf=founded))
     as_of = (await workspace.get("/api/v1/keys", asOf=onboarded, partnerId=partner_id)).json()["data"]
     page = await get(f"partners/{partner_id}", asOf=onboarded)
     assert [each["id"] in page.text for each in as_of] == [True] * 3
@@ -134,7 +134,7 @@ async def test_the_overview_is_as_it_was_and_leaves_out_what_nobody_knows_of_the
         assert tuple(found.pop(each) for each in ("invited", "onboarded", "offboarded")) == partners
         assert (found["active"], found["suspended"], found["compromised"]) == (active, suspended, compromised), at
         assert found.keys() & {"validating", "live in prod"} == set(), "how keys were used isn't known of the past"
-        assert "How keys were used isn&#39;t known of the past" in told(answer)
+        assert "How keys were used in the past isn&#39;t recorded" in told(answer)
         assert 'class="calm"' not in answer.text, "nor is how the servers were"
         positions = re.findall(r'<td class="number">([\d,]+)</td>', answer.text)
         assert max(int(each.replace(",", "")) for each in positions) == at

@@ -16,7 +16,9 @@ class KeyRefused(Unauthenticated):
     """A key that isn't valid. Whose it is, if anybody's, and why, is for us: whoever showed it isn't told."""
 
     def __init__(self, subject: Subject | None, why: str) -> None:
-        super().__init__("This access key is not valid here and now: unknown, suspended, expired, revoked.")
+        super().__init__(
+            "This access key is not valid: it may be unknown, suspended, expired or revoked, or not for this network."
+        )
         self.subject = subject
         self.why = why
 

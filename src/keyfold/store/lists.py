@@ -39,6 +39,8 @@ _TRAIL = (
 )
 """Entries of the audit trail with their records; of the log nothing else, whose columns are called the same."""
 _NEWEST = "id"
+_LAST_USE = "SELECT max(last_at) FROM keyfold.key_usage WHERE key_id = keys.id AND outcome = 'valid'"
+"""By the primary key of what was observed; of each key of the workspace, so that the list costs what it is long."""
 ORDERS: Mapping[str, Mapping[str, str]] = {
     "integrations": {"created": _NEWEST, "name": "lower(state->'terms'->>'name')"},
     "partners": {
@@ -53,6 +55,10 @@ ORDERS: Mapping[str, Mapping[str, str]] = {
         "name": "lower(name)",
         "environment": "coalesce(environment, '')",
         "expires": "coalesce(expires_at, 'infinity')",
+        "status": "CASE WHEN status <> 'active' THEN status WHEN not_before > now() THEN 'pending'"
+        " WHEN rotated THEN 'retiring' ELSE status END",
+        "whose": "coalesce(partner_id, integration_id, role, '')",
+        "used": f"coalesce(({_LAST_USE}), '-infinity')",
     },
 }
 """What lists can be sorted by, as expressions that are never null. Ids are as old as what they name."""

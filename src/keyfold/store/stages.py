@@ -1,4 +1,8 @@
-"""How far partners have come, from what was observed of their keys: some seconds old."""
+"""How far partners have come, from what was observed of their keys: some seconds old.
+
+What counts is that somebody has shown a key and it was valid: whoever publishes, receives or asks for a verdict does.
+Events alone are no evidence of that: the portal sends test events for a key that nobody has shown.
+"""
 
 from collections.abc import Collection
 
@@ -10,8 +14,7 @@ from keyfold.store.queries import query
 
 _USED = """EXISTS (
     SELECT FROM projections.keys WHERE keys.partner_id = partners.id AND keys.environment = ANY ({environments})
-    AND (EXISTS (SELECT FROM keyfold.key_usage WHERE key_id = keys.id AND outcome = 'valid')
-         OR EXISTS (SELECT FROM keyfold.event_usage WHERE key_id = keys.id AND outcome NOT LIKE 'refused%')))"""
+    AND EXISTS (SELECT FROM keyfold.key_usage WHERE key_id = keys.id AND outcome = 'valid'))"""
 _ANYWHERE = _USED.format(environments="'{dev,stage,prod}'")
 _IN_PRODUCTION = _USED.format(environments="'{prod}'")
 

@@ -1,5 +1,6 @@
 """How server-rendered pages say moments, durations and ids."""
 
+import re
 from datetime import datetime, timedelta
 
 import msgspec
@@ -9,6 +10,8 @@ from keyfold.domain import ids
 _UNITS = (("year", 31536000), ("month", 2592000), ("week", 604800), ("day", 86400), ("hour", 3600), ("minute", 60))
 _HALVES = (1296000, 302400, 43200, 1800, 30, 0)
 """Half of the next smaller unit: so little before it is whole, a larger one is said, and never 60 minutes."""
+
+_TURNS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def ago(moment: datetime, now: datetime) -> str:
@@ -55,7 +58,26 @@ def born(this: str) -> datetime:
 
 def compact(value: object) -> str:
     """A value as JSON, to be read."""
-    return msgspec.json.encode(value).decode()
+    return visible(msgspec.json.encode(value).decode())
 
 
-FILTERS = {"ago": ago, "exact": exact, "lasting": lasting, "parts": parts, "born": born, "json": compact}
+def visible(json: str) -> str:
+    """The same JSON with what turns the direction of text (UAX #9) as escapes, so that it reads as it is."""
+    return _TURNS.sub(lambda found: f"\\u{ord(found[0]):04x}", json)
+
+
+def isolated(text: str) -> str:
+    """Somebody else's words within a sentence, where there can be no markup: nothing beyond them is turned."""
+    return f"\u2068{text}\u2069"
+
+
+FILTERS = {
+    "ago": ago,
+    "exact": exact,
+    "lasting": lasting,
+    "parts": parts,
+    "born": born,
+    "json": compact,
+    "visible": visible,
+    "isolated": isolated,
+}

@@ -1,6 +1,5 @@
 SELECT keys.partner_id, keys.environment
 FROM projections.keys
 WHERE keys.partner_id = ANY ($1::text[]) AND keys.environment IS NOT NULL
-  AND (EXISTS (SELECT FROM keyfold.key_usage WHERE key_id = keys.id AND outcome = 'valid')
-       OR EXISTS (SELECT FROM keyfold.event_usage WHERE key_id = keys.id AND outcome NOT LIKE 'refused%'))
+  AND EXISTS (SELECT FROM keyfold.key_usage WHERE key_id = keys.id AND outcome = 'valid')
 GROUP BY keys.partner_id, keys.environment

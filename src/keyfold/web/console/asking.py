@@ -8,6 +8,7 @@ import msgspec
 from litestar import Request
 
 from keyfold.domain.refusals import Invalid, Refusal
+from keyfold.web.console.faults import Fault, faults_of, labels
 from keyfold.web.console.listing import Column, Listing, address_of, asked, span
 from keyfold.web.problems import Problem, problem_of
 from keyfold.web.refused import note_refusal
@@ -38,6 +39,21 @@ async def tried(request: Req, work: Awaitable[T]) -> T | Refusal:
             raise
         note_refusal(request, refusal)
         return refusal
+
+
+async def listed_or_not(request: Req, columns: tuple[Column, ...], work: Awaitable[Listing]) -> Listing:
+    """The list; or what was asked for with nothing in it, and why."""
+    found = await tried(request, work)
+    if isinstance(found, Refusal):
+        return onward(request, columns, [], None)._replace(refusal=found)
+    return found
+
+
+def list_faults(request: Req, this: Listing) -> list[Fault]:
+    """What is wrong with the filters of a list."""
+    said = problem(request, this.refusal)
+    group = this.path.rpartition("/")[2]
+    return faults_of(said.errors, labels(group, "keys", "audit", "table")) if said else []
 
 
 def problem(request: Req, of: object) -> Problem | None:

@@ -10,7 +10,7 @@ from litestar.params import FromPath
 from keyfold.domain.aggregates import EVENT_TYPES
 from keyfold.domain.permissions import Environment
 from keyfold.store.trail_filter import ActorKind, TrailFilter
-from keyfold.web.console.asking import onward, read
+from keyfold.web.console.asking import list_faults, listed_or_not, onward, read
 from keyfold.web.console.key_names import names_of
 from keyfold.web.console.keys import Text
 from keyfold.web.console.listing import ROWS, Column, Listing, address_of, asked, span
@@ -68,17 +68,19 @@ COLUMNS = (
     Column("audit.on"),
     Column("audit.who"),
     Column("audit.from"),
-    Column("audit.when"),
+    Column("audit.when", "position"),
 )
 
 
 @get("/audit", opt={"permission": PERMISSION})
 async def trail(request: Req) -> Page:
-    this = await _listing(request)
+    this = await listed_or_not(request, COLUMNS, _listing(request))
     return page(
         request,
         "console/audit.html",
+        status=this.status,
         listing=this,
+        faults=list_faults(request, this),
         names=await names_of(request, [name for row in this.rows for name in (row.stream, row.actor.id)]),
         types=sorted({each[:-_VERSION] for each in EVENT_TYPES}),
         actors=[(each, t(f"audit.actorKind.{each}")) for each in get_args(ActorKind)],

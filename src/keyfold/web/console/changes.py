@@ -8,7 +8,7 @@ from litestar import get
 
 from keyfold.app.changes import ChangeView, Kind
 from keyfold.web.auth import caller, services
-from keyfold.web.console.asking import onward, read
+from keyfold.web.console.asking import list_faults, listed_or_not, onward, read
 from keyfold.web.console.key_names import names_of
 from keyfold.web.console.keys import Text
 from keyfold.web.console.listing import ROWS, Listing, asked
@@ -58,24 +58,34 @@ class Told(NamedTuple):
 @get("/changes", opt={"permission": "audit:read"})
 async def changes(request: Req) -> Page:
     """Nothing, until it is said since when."""
-    wanted, now = read(ChangesAsked, asked(request)), services(request).clock()
-    this = onward(request, (), [], None)
-    if wanted.since is not None:
-        this = await _listing(request, wanted, wanted.since)
+    this, now = await listed_or_not(request, (), _listing(request)), services(request).clock()
     spans = {name: f"{now - span:%Y-%m-%dT%H:%M:%SZ}" for name, span in SPANS.items()}
     kinds = [(each, t(f"kind.{each}")) for each in get_args(Kind)]
     names = await names_of(request, [each.actor.id for told in this.rows for each in told.change.events[-SHOWN:]])
-    return page(request, "console/changes.html", listing=this, spans=spans, kinds=kinds, names=names, shown=SHOWN)
+    return page(
+        request,
+        "console/changes.html",
+        status=this.status,
+        listing=this,
+        faults=list_faults(request, this),
+        spans=spans,
+        kinds=kinds,
+        names=names,
+        shown=SHOWN,
+    )
 
 
-async def _listing(request: Req, wanted: ChangesAsked, since: str) -> Listing:
+async def _listing(request: Req) -> Listing:
+    wanted = read(ChangesAsked, asked(request))
+    if wanted.since is None:
+        return onward(request, (), [], None)
     filters: dict[str, object] = {
         "integration_id = $?": wanted.integration_id,
         "partner_id = $?": wanted.partner_id,
         "aggregate = $?": wanted.kind,
         THE_KEY: wanted.key_id,
     }
-    these = await changed(request, since, wanted.until, filters, wanted.after, ROWS // 2)  # each is long
+    these = await changed(request, wanted.since, wanted.until, filters, wanted.after, ROWS // 2)  # each is long
     services(request).readings.note(await caller(request), "changes")
     return onward(request, (), [Told(each, _differences(each)) for each in these.data], these.next_cursor)
 

@@ -9,7 +9,7 @@ from keyfold.domain.permissions import Environment
 from keyfold.domain.rule import EVENT_ACTIONS, Action
 from keyfold.store.key_filter import KeyFilter
 from keyfold.web.auth import caller, services
-from keyfold.web.console.asking import onward, read
+from keyfold.web.console.asking import list_faults, listed_or_not, onward, read
 from keyfold.web.console.key_names import names_of
 from keyfold.web.console.keys import Text
 from keyfold.web.console.listing import ROWS, Column, Listing, asked
@@ -47,27 +47,29 @@ COLUMNS = (
 @get("/holders", opt={"permission": "audit:read"})
 async def holders(request: Req) -> Page:
     """Nobody, until something is asked for."""
-    wanted = read(HoldersAsked, asked(request))
-    this = onward(request, COLUMNS, [], None)
-    if wanted.action is not None:
-        this = await _listing(request, wanted, wanted.action)
+    this = await listed_or_not(request, COLUMNS, _listing(request))
     return page(
         request,
         "console/holders.html",
+        status=this.status,
         listing=this,
+        faults=list_faults(request, this),
         names=await names_of(request, [view.partner_id for view in this.rows]),
         topics=await _topics(request),
         actions=[(each, each) for each in EVENT_ACTIONS],
     )
 
 
-async def _listing(request: Req, wanted: HoldersAsked, action: Action) -> Listing:
+async def _listing(request: Req) -> Listing:
+    wanted = read(HoldersAsked, asked(request))
+    if wanted.action is None:
+        return onward(request, COLUMNS, [], None)
     at = await moment_of(request, wanted.as_of) or await present(request)
     by, of = await caller(request), services(request)
     filters = KeyFilter(
         environment=wanted.environment, partner_id=wanted.partner_id, integration_id=wanted.integration_id
     )
-    these = await held(request, action, wanted.topic, filters, at, cursor=wanted.after, limit=ROWS)
+    these = await held(request, wanted.action, wanted.topic, filters, at, cursor=wanted.after, limit=ROWS)
     of.readings.note(by, "holders")
     return onward(request, COLUMNS, these.data, these.next_cursor)
 

@@ -15,7 +15,8 @@ from keyfold.domain.policy import Offer
 from keyfold.domain.rule import Action
 from keyfold.domain.topic_entry import Topic
 from keyfold.web.auth import caller, services
-from keyfold.web.console.listing import Column, asked, listing
+from keyfold.web.console.asking import list_faults, listed_or_not
+from keyfold.web.console.listing import Column, Listing, asked, listing
 from keyfold.web.console.pages import Page, Req, page
 from keyfold.web.console.past import moment_asked, past_listing, past_page
 from keyfold.web.v1.common import seen, seen_at
@@ -41,13 +42,23 @@ class Granted(NamedTuple):
 @get("/integrations", opt={"permission": "integrations:read"})
 async def integrations(request: Req) -> Page:
     """Newest first, with a search by name, now or at a moment."""
+    found = await listed_or_not(request, COLUMNS, _listing(request))
+    return page(
+        request,
+        "console/integrations.html",
+        status=found.status,
+        listing=found,
+        faults=list_faults(request, found),
+        at=None if found.refusal else await moment_asked(request),
+    )
+
+
+async def _listing(request: Req) -> Listing:
     wanted, at = asked(request).get("q"), await moment_asked(request)
     if at is None:
         filters = {_NAME: wanted}
-        found = await listing(request, INTEGRATION, lambda state, now: state, COLUMNS, filters, sort="-created")
-    else:
-        found = await past_listing(request, INTEGRATION, COLUMNS, {}, at, fits=lambda each: _is_called(each, wanted))
-    return page(request, "console/integrations.html", listing=found, at=at)
+        return await listing(request, INTEGRATION, lambda state, now: state, COLUMNS, filters, sort="-created")
+    return await past_listing(request, INTEGRATION, COLUMNS, {}, at, fits=lambda each: _is_called(each, wanted))
 
 
 def _is_called(this: Integration, wanted: str | None) -> bool:
@@ -76,10 +87,12 @@ async def integration(request: Req, integration_id: FromPath[str]) -> Page:
 
 
 def grants(environments: dict[Environment, Offer], topics: list[Topic]) -> list[Granted]:
-    """What each environment comes to, judged as every event is."""
+    """What each environment comes to, judged as every event is; without what a topic isn't meant for: its direction
+    binds nobody, but says what partners are to do."""
 
     def allowed(offer: Offer, action: Action) -> list[Topic]:
-        return [topic for topic in topics if offer.rule.refuses(action, topic.name) is None]
+        meant = [topic for topic in topics if topic.terms.direction in (action, "both")]
+        return [topic for topic in meant if offer.rule.refuses(action, topic.name) is None]
 
     return [
         Granted(each, offer, allowed(offer, "send"), allowed(offer, "receive")) for each, offer in environments.items()

@@ -14,6 +14,7 @@ from keyfold.domain.policy import LONGEST_OVERLAP, OverlapStarts
 from keyfold.domain.refusals import Forbidden, Invalid, NotFound, Refusal
 from keyfold.web.auth import caller, services
 from keyfold.web.console.asking import failure, problem, read, tried
+from keyfold.web.console.faults import faults_of, labels
 from keyfold.web.console.key_page import NEEDS, Act
 from keyfold.web.console.pages import HOME, Page, Req, creating, new_once, page, to, written
 from keyfold.web.console.session import form
@@ -53,7 +54,7 @@ async def act_on(request: Req, key_id: FromPath[str], act: FromPath[str]) -> Pag
 
 async def _page(request: Req, key_id: str, act: Act, refusal: Refusal | None, flat: dict[str, str]) -> Page:
     state, _ = await seen(request, KEY, key_id)
-    view = KeyView.of(state, services(request).clock())
+    view, said = KeyView.of(state, services(request).clock()), problem(request, refusal)
     return page(
         request,
         "console/key_act.html",
@@ -61,7 +62,8 @@ async def _page(request: Req, key_id: str, act: Act, refusal: Refusal | None, fl
         key=view,
         act=act,
         given=flat,
-        problem=problem(request, refusal),
+        problem=said,
+        faults=faults_of(said.errors, labels("act")) if said else (),
         overlaps=OVERLAPS,
         once=new_once(request),
     )

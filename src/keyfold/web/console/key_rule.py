@@ -28,6 +28,7 @@ from keyfold.web.console.key_bounds import (
 from keyfold.web.console.key_changes import Effect, Move, effects, gains, moves
 from keyfold.web.console.key_names import names_of
 from keyfold.web.console.pages import HOME, Page, Req, page, to, written
+from keyfold.web.console.rule_faults import key_faults
 from keyfold.web.console.rule_form import Fields, Json, lines, rule_fields, rule_of, version_of
 from keyfold.web.console.session import form
 from keyfold.web.problems import Problem, problem_of
@@ -38,22 +39,6 @@ from keyfold.web.v1.patching import decoded
 
 RULE = "rule"
 """What the names of the fields of the rule begin with."""
-_PLACES = {
-    "/permitted": "permitted",
-    "/options/send/topics": "send",
-    "/options/send/autofill": "autofill",
-    f"{RULE}.autofill": "autofill",
-    "/options/receive/topics": "receive",
-    "/options/receive/filters": "filters",
-    f"{RULE}.filters": "filters",
-    "/sourceNetworks": "networks",
-    "/expiresAt": "expiresAt",
-    "/role": "role",
-    "/conditions/integrations": "integrations",
-    "/conditions/partners": "partners",
-    "/conditions/environments": "environments",
-}
-"""The field of the form that a refusal is about, by where that begins."""
 
 
 class KeyForm(NamedTuple):
@@ -106,7 +91,14 @@ async def narrow_preview(request: Req, key_id: FromPath[str]) -> Page:
     state, version = await seen(request, KEY, key_id)
     shown = await _preview(request, state, await form(request), version)
     names = await _names(request, shown, await _roles(request, state))
-    return page(request, "console/parts/narrowing.html", preview=shown, key=_view(request, state), names=names)
+    return page(
+        request,
+        "console/parts/narrowing.html",
+        preview=shown,
+        faults=key_faults(shown.problem, RULE),
+        key=_view(request, state),
+        names=names,
+    )
 
 
 def form_of(state: Key) -> KeyForm:
@@ -184,7 +176,7 @@ async def _page(
         version=version,
         is_stale=is_stale,
         preview=shown,
-        faults=_faults(shown.problem),
+        faults=key_faults(shown.problem, RULE),
         offer=await _offer(request, state),
         roles=may_be,
         names=await _names(request, shown, may_be),
@@ -204,13 +196,3 @@ async def _offer(request: Req, state: Key) -> Any:
     """What its integration offers where it stands, for what a form can't say: how often it may be used."""
     known = await services(request).verifier.find_id(state.id) if state.kind == "service" else None
     return known.subject.offer if known else None
-
-
-def _faults(problem: Problem | None) -> dict[str, list[str]]:
-    """What is said of each field of the form."""
-    found: dict[str, list[str]] = {}
-    for each in problem.errors if problem else ():
-        for place, field in _PLACES.items():
-            if each.pointer == place or each.pointer.startswith(f"{place}/"):
-                found.setdefault(field, []).append(each.detail)
-    return found

@@ -17,7 +17,7 @@ from keyfold.domain.permissions import Environment
 from keyfold.domain.rule import EVENT_ACTIONS, Action
 from keyfold.store.key_filter import LONGEST_DAYS, KeyFilter
 from keyfold.web.auth import caller, services
-from keyfold.web.console.asking import onward, read
+from keyfold.web.console.asking import list_faults, listed_or_not, onward, read
 from keyfold.web.console.key_names import names_of
 from keyfold.web.console.listing import ROWS, Column, Listing, asked, listing
 from keyfold.web.console.pages import Page, Req, page
@@ -75,12 +75,12 @@ class KeysAsked(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 COLUMNS = (
     Column("keys.name", "name"),
-    Column("keys.status"),
+    Column("keys.status", "status"),
     Column("keys.environment", "environment"),
-    Column("keys.partner"),
-    Column("keys.issued", "issued"),
+    Column("keys.partner", "whose"),
+    Column("keys.issued", "issued", minor=True),
     Column("keys.expires", "expires"),
-    Column("keys.used"),
+    Column("keys.used", "used"),
 )
 _MORE = {each.encode_name for each in msgspec.structs.fields(KeysAsked)} - {
     "q",
@@ -90,21 +90,28 @@ _MORE = {each.encode_name for each in msgspec.structs.fields(KeysAsked)} - {
     "after",
 }
 """What only few look for."""
+_JUDGED = {"action", "topic", "asOf"}
+"""What the list doesn't know by itself: each key is judged for it."""
 
 
 @get("/keys", opt={"permission": "keys:read"})
 async def keys(request: Req) -> Page:
     """Everything that the caller sees of them. Of the past, and of who may do something, newest first alone."""
-    wanted = read(KeysAsked, asked(request))
-    this = await (_current if wanted.is_current else _judged)(request, wanted)
+    this = await listed_or_not(request, COLUMNS, _listing(request))
     by = await caller(request)
-    acts = wanted.is_current and any(NEEDS[each] in by.permissions for each in get_args(BulkAction))
+    acts = (
+        this.refusal is None
+        and not {*this.query} & _JUDGED
+        and any(NEEDS[each] in by.permissions for each in get_args(BulkAction))
+    )
     if acts:
         this = this._replace(columns=(Column("keys.tick"), *this.columns))
     return page(
         request,
         "console/keys.html",
+        status=this.status,
         listing=this,
+        faults=list_faults(request, this),
         names=await names_of(request, [view.partner_id or view.integration_id for view in this.rows]),
         presets=PRESETS,
         states=[(each, t(f"state.{each}")) for each in get_args(KeyStatus)],
@@ -112,8 +119,13 @@ async def keys(request: Req) -> Page:
         actions=[(each, each) for each in EVENT_ACTIONS],
         more=bool({*this.query} & _MORE),
         acts=acts,
-        at=await moment_asked(request),
+        at=None if this.refusal else await moment_asked(request),
     )
+
+
+async def _listing(request: Req) -> Listing:
+    wanted = read(KeysAsked, asked(request))
+    return await (_current if wanted.is_current else _judged)(request, wanted)
 
 
 async def _current(request: Req, wanted: KeysAsked) -> Listing:

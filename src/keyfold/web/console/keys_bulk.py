@@ -16,6 +16,7 @@ from keyfold.domain.refusals import Invalid, Refusal, Unavailable
 from keyfold.web.auth import caller, services
 from keyfold.web.console.asking import failure, problem, read, tried
 from keyfold.web.console.bulk_once import packed, sending, unpacked, was_sent
+from keyfold.web.console.faults import faults_of, labels
 from keyfold.web.console.key_act import OVERLAPS
 from keyfold.web.console.keys import KeysAsked
 from keyfold.web.console.pages import Page, Req, new_once, page
@@ -83,9 +84,8 @@ class Progress(NamedTuple):
 async def bulk_page(request: Req) -> Page:
     """The form. What it is about stands in the address: a filter of the list, or ids."""
     fields = {name: values for name in request.query_params if (values := request.query_params.getall(name))}
-    bulk = await tried(request, _bulk(request, fields, Order(action="suspend", reason="-", dry_run=True)))
-    matched = bulk.summary().matched if isinstance(bulk, Bulk) else 0
-    return await _page(request, fields, bulk, matched=matched)
+    bulk = await _tried_bulk(request, fields)
+    return await _page(request, fields, bulk, matched=_matched(bulk))
 
 
 @post("/keys/bulk", status_code=200, opt={"permission": "keys:read"})
@@ -124,7 +124,19 @@ async def _steps(request: Req, fields: Fields) -> AsyncIterator[Progress | Page]
             yield step
         else:
             outcome = step
-    yield await _page(request, fields, outcome)
+    matched = None
+    if isinstance(outcome, Refusal):  # the form again, with how many keys it is about
+        matched = _matched(await _tried_bulk(request, fields))
+    yield await _page(request, fields, outcome, matched=matched)
+
+
+async def _tried_bulk(request: Req, fields: Fields) -> Bulk | Refusal:
+    return await tried(request, _bulk(request, fields, Order(action="suspend", reason="-", dry_run=True)))
+
+
+def _matched(bulk: Bulk | Refusal) -> int | None:
+    """How many keys it is about, None where that can't be said."""
+    return bulk.summary().matched if isinstance(bulk, Bulk) else None
 
 
 async def _page(request: Req, fields: Fields, of: object, matched: int | None = None) -> Page:
@@ -134,11 +146,14 @@ async def _page(request: Req, fields: Fields, of: object, matched: int | None = 
     keys = outcome.keys if outcome else []
     has_secrets = any(each.successor is not msgspec.UNSET for each in keys)
     shown = keys if has_secrets else keys[:SHOWN]
+    said = problem(request, of)
     return page(
         request,
         "console/keys_bulk.html",
         status=failure(of),
-        problem=problem(request, of),
+        problem=said,
+        faults=faults_of(said.errors, labels("bulk")) if said else (),
+        untold=isinstance(of, Refusal) and matched is None,
         outcome=outcome,
         shown=shown,
         rest=len(outcome.keys) - len(shown) if outcome else 0,
@@ -182,16 +197,18 @@ async def _bulk(request: Req, fields: Fields, order: Order) -> Bulk:
     """The keys that were ticked, or those that match the filter. Raises `Invalid`."""
     if ids := fields.get("id"):
         if others := [each for each in ids if not is_id("key", each)]:
-            raise Invalid("This is no key.", ("?id", f"{others[0][:64]} isn't the id of one."))
+            raise Invalid("That isn't a key.", ("?id", f"{others[0][:64]} isn't the id of a key."))
         return await selected(request, order, {_ONE_OF: ids}, None)
     filters = {name: values[-1] for name, values in fields.items() if name in _ABOUT and values[-1].strip()}
     if refused := [name for name in _NEVER if name in filters]:
         raise Invalid(
-            "Nothing is changed by such a list.", *[(f"?{name}", "Tick the keys instead.") for name in refused]
+            "The result of such a search can't be changed as a whole.",
+            *[(f"?{name}", "Tick the keys in the list instead.") for name in refused],
         )
     wanted = read(KeysAsked, filters)
     if not filters:
-        raise Invalid("Say which keys.", ("?", "Filter the list by something, or tick keys: this would be every key."))
+        hint = "Tick keys in the list, or filter it and change all that match: without either, this would be every key."
+        raise Invalid("No key is ticked.", ("?", hint))
     return await selected(request, order, wanted.key_filter().conditions(services(request).clock()), wanted.status)
 
 

@@ -9,7 +9,7 @@ from litestar import Request
 
 from keyfold.domain import ids
 from keyfold.domain.aggregates import Aggregate
-from keyfold.domain.refusals import Invalid
+from keyfold.domain.refusals import Invalid, Refusal
 from keyfold.store.lists import Order
 from keyfold.web.auth import caller, services
 from keyfold.web.texts import t
@@ -23,15 +23,17 @@ _PLACE = ("after", "before", "at")
 
 
 class Column(NamedTuple):
-    """`word` names its text; `sort` what the list is sorted by when its head is pressed, of the list's `ORDERS`."""
+    """`word` names its text; `sort` what the list is sorted by when its head is pressed, of the list's `ORDERS`. Where
+    there is little room, a `minor` one isn't shown."""
 
     word: str
     sort: str = ""
     numeric: bool = False
+    minor: bool = False
 
 
 class Listing(NamedTuple):
-    """A page of a list. `sort` is a name of `ORDERS`, with a minus when the last comes first."""
+    """A page of a list, or why there is none. `sort` is a name of `ORDERS`, with a minus when the last comes first."""
 
     path: str
     query: Mapping[str, str]
@@ -41,6 +43,12 @@ class Listing(NamedTuple):
     position: str = ""
     newer: str | None = None
     older: str | None = None
+    refusal: Refusal | None = None
+
+    @property
+    def status(self) -> int:
+        """Of the page that shows it: it says why there is nothing where it was asked for what can't be."""
+        return self.refusal.status if self.refusal else 200
 
     @property
     def is_filtered(self) -> bool:
@@ -123,7 +131,9 @@ def _order(sort: str, columns: tuple[Column, ...], usual: str) -> Order:
     name = sort.removeprefix("-")
     known = {column.sort for column in columns if column.sort} | {usual.removeprefix("-")}
     if name not in known:
-        raise Invalid("This list can't be sorted so.", ("?sort", f"One of {', '.join(sorted(known))}, or -{name}."))
+        raise Invalid(
+            "This list can't be sorted like that.", ("?sort", f"One of {', '.join(sorted(known))}, or -{name}.")
+        )
     return Order(name, sort.startswith("-"))
 
 

@@ -8,6 +8,7 @@ import msgspec
 from litestar import Request, Response, get
 
 from keyfold.app.access import Caller
+from keyfold.app.admission import KeyRefused
 from keyfold.app.work import Answer
 from keyfold.domain import ids
 from keyfold.domain.permissions import Permission
@@ -57,7 +58,7 @@ def page(request: Req, template: str, *, status: int = 200, **context: object) -
             sections=[each for each in SECTIONS if who and (each.permission == SELF or each.permission in may)],
             here=request.url.path,
             now=of.clock(),
-            **context,
+            **{"faults": ()} | context,
         )
     )
     headers = {"Cache-Control": "no-store"}
@@ -102,7 +103,7 @@ def refuse(request: Req, error: Exception) -> Page:
     """The page that says why not; to whoever isn't signed in, the door."""
     note_refusal(request, error)
     if isinstance(error, Unauthenticated):
-        return _door(request)
+        return _door(request, error)
     answer = problems.respond(request, error)
     problem = answer.content
     is_part = "hx-request" in request.headers
@@ -114,17 +115,19 @@ def refuse(request: Req, error: Exception) -> Page:
     return made
 
 
-def _door(request: Req) -> Page:
-    """To the sign-in page, and from there back to what was asked for."""
+def _door(request: Req, error: Unauthenticated) -> Page:
+    """To the sign-in page, which says why to whoever was signed in, and from there back to what was asked for."""
+    had = COOKIE in request.cookies
+    why = {"why": error.why if isinstance(error, KeyRefused) else "over"} if had else {}
     asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    query = {"next": asked} if request.method == "GET" and asked != HOME else {}
+    query = ({"next": asked} if request.method == "GET" and asked != HOME else {}) | why
     if "hx-request" in request.headers:  # the browser would follow a redirect by itself, and get a page as a part
         here = urlsplit(request.headers.get("hx-current-url", ""))
         back = f"{here.path}?{here.query}" if here.query else here.path
-        where = f"{HOME}/sign-in?{urlencode({'next': back})}"
+        where = f"{HOME}/sign-in?{urlencode({'next': back} | why)}"
         response = Response(b"", status_code=401, headers={"HX-Redirect": where, "Cache-Control": "no-store"})
     else:
         response = to(f"{HOME}/sign-in", **query)
-    if COOKIE in request.cookies:
+    if had:
         response.headers["Set-Cookie"] = cookie("")
     return response

@@ -15,6 +15,8 @@ from keyfold.domain.refusals import Invalid, Refusal
 from keyfold.store.stages import in_stage
 from keyfold.web import problems
 from keyfold.web.auth import caller, correlation_id, services
+from keyfold.web.console.asking import list_faults, listed_or_not
+from keyfold.web.console.faults import faults_of, labels
 from keyfold.web.console.key_names import names_of
 from keyfold.web.console.listing import Column, Listing, asked, listing, one_of
 from keyfold.web.console.pages import Page, Req, creating, new_once, page
@@ -38,22 +40,27 @@ _MOST_CHOICES = 200
 @get("/partners", opt={"permission": "partners:read"})
 async def partners(request: Req) -> Page:
     """Newest first, by stage, integration and name, now or at a moment."""
-    query, at = asked(request), await moment_asked(request)
-    stage = one_of(query, "stage", STAGES)
-    found = await (_current(request, stage) if at is None else _past(request, stage, at))
+    found = await listed_or_not(request, COLUMNS, _listing(request))
+    at = None if found.refusal else await moment_asked(request)
     names = await integration_names(request)
     shown = names if at is None else await names_of(request, {each.integration_id for each in found.rows}, at)
     used = None if at is None else {each.id: each.status for each in found.rows}
     return page(
         request,
         "console/partners.html",
+        status=found.status,
         listing=found,
+        faults=list_faults(request, found),
         stages=used or await services(request).stages.of(found.rows),
         names=names,
         shown=shown,
-        stage=stage or "",
         at=at,
     )
+
+
+async def _listing(request: Req) -> Listing:
+    at, stage = await moment_asked(request), one_of(asked(request), "stage", STAGES)
+    return await (_current(request, stage) if at is None else _past(request, stage, at))
 
 
 async def _current(request: Req, stage: Stage | None) -> Listing:
@@ -65,7 +72,9 @@ async def _current(request: Req, stage: Stage | None) -> Listing:
 async def _past(request: Req, stage: Stage | None, at: Moment) -> Listing:
     """As far as it is known: how keys were used isn't."""
     if stage in ("validating", "live"):
-        raise Invalid("How keys were used is not known of the past.", ("?stage", "Leave it out, or `asOf`."))
+        raise Invalid(
+            "How keys were used is not known of the past.", ("?stage", "Choose another stage, or look at now.")
+        )
     query = asked(request)
     wanted, filters = query.get("q"), {"integration_id = $?": query.get("integrationId")}
     return await past_listing(
@@ -124,6 +133,7 @@ async def invite(request: Req, integration_id: FromPath[str]) -> Page:
         once=new_once(request),
         invited=invited,
         problem=problem,
+        faults=faults_of(problem.errors, labels("invite")) if problem else (),
     )
 
 
@@ -134,5 +144,7 @@ def _body(sent: dict[str, str]) -> InvitationBody:
         try:
             fields["metadata"] = msgspec.json.decode(sent["metadata"])
         except (msgspec.DecodeError, RecursionError, UnicodeError):
-            raise Invalid("This is no JSON.", ("/metadata", 'An object, such as {"customerId": "c_1"}.')) from None
+            raise Invalid(
+                "The metadata isn't JSON.", ("/metadata", 'Type a JSON object, such as {"customerId": "c_1"}.')
+            ) from None
     return decoded(InvitationBody, fields)

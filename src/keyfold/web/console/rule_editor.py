@@ -15,6 +15,7 @@ from keyfold.web.auth import caller, correlation_id, services
 from keyfold.web.console.integrations import Granted, grants, topics_of
 from keyfold.web.console.overtaken import Overtaken, overtaken
 from keyfold.web.console.pages import Page, Req, creating, new_once, page, to, written
+from keyfold.web.console.rule_faults import integration_faults
 from keyfold.web.console.rule_form import Fields, RuleForm, form_of, form_of_fields, terms_of, version_of
 from keyfold.web.console.session import form
 from keyfold.web.problems import Problem, problem_of
@@ -88,14 +89,15 @@ async def _stale(request: Req, integration_id: str, given: Fields, status: int) 
 async def preview_new(request: Req) -> Page:
     """What a partner would get of an integration that isn't there yet. Nothing is written."""
     shown = await _judged(request, None, await form(request))
-    return page(request, "console/parts/preview.html", preview=shown)
+    return page(request, "console/parts/preview.html", preview=shown, faults=integration_faults(shown.problem))
 
 
 @post("/integrations/{integration_id:str}/preview", status_code=200, opt={"permission": "integrations:read"})
 async def preview(request: Req, integration_id: FromPath[str]) -> Page:
     """What a partner would get by the form as it stands. Nothing is written."""
     state, _ = await seen(request, INTEGRATION, integration_id)
-    return page(request, "console/parts/preview.html", preview=await _judged(request, state, await form(request)))
+    shown = await _judged(request, state, await form(request))
+    return page(request, "console/parts/preview.html", preview=shown, faults=integration_faults(shown.problem))
 
 
 async def _judged(request: Req, state: Integration | None, given: Fields) -> Preview:
@@ -154,5 +156,6 @@ def _editor(
         version=version,
         stale=stale,
         preview=shown,
+        faults=integration_faults(shown.problem),
         once=new_once(request),
     )

@@ -9,12 +9,16 @@ from keyfold.web.auth import PUBLIC, SELF, services, visit
 from keyfold.web.console.pages import HOME, Page, Req, page, to
 from keyfold.web.console.session import cookie, form, session_cause, visitor
 from keyfold.web.refused import note_refusal
+from keyfold.web.texts import has, t
 
 
 @get("/sign-in", opt={"permission": PUBLIC})
 async def sign_in_page(request: Req) -> Page:
     """The same for everybody, signed in or not: looking at a link spends nothing."""
-    return page(request, "console/signin.html", next=_next(request.query_params.get("next", "")), refusal=None)
+    asked = request.query_params
+    why = f"signin.why.{asked['why']}" if "why" in asked else ""
+    over = t(why if has(why) else "signin.why.over") if why else ""
+    return page(request, "console/signin.html", next=_next(asked.get("next", "")), refusal=None, over=over)
 
 
 @post("/sign-in", status_code=200, opt={"permission": PUBLIC})
@@ -35,7 +39,7 @@ async def sign_in(request: Req) -> Page:
         raise
     except Refusal as refusal:
         note_refusal(request, refusal)
-        return page(request, "console/signin.html", status=refusal.status, next=onward, refusal=refusal)
+        return page(request, "console/signin.html", status=refusal.status, next=onward, refusal=refusal, over="")
     response = to(onward)
     response.headers["Set-Cookie"] = cookie(opened.reveal)
     return response

@@ -12,6 +12,7 @@ from keyfold.domain.aggregates import INTEGRATION, TOPIC
 from keyfold.domain.refusals import Refusal
 from keyfold.domain.topic_entry import Topic
 from keyfold.web.auth import correlation_id, services
+from keyfold.web.console.faults import Fault, faults_of, labels
 from keyfold.web.console.pages import HOME, Page, Req, creating, new_once, page, to, written
 from keyfold.web.console.rule_form import Fields
 from keyfold.web.console.session import form
@@ -55,9 +56,8 @@ async def add_schema(request: Req, topic_id: FromPath[str]) -> Page:
 async def check_schema(request: Req, topic_id: FromPath[str]) -> Page:
     """What would come of the form as it stands. Nothing is written."""
     state, _ = await seen(request, TOPIC, topic_id)
-    return page(
-        request, "console/parts/verdict.html", verdict=_verdict(request, state, await form(request)), topic=state
-    )
+    verdict = _verdict(request, state, await form(request))
+    return page(request, "console/parts/verdict.html", verdict=verdict, faults=_faults(verdict), topic=state)
 
 
 def _verdict(request: Req, state: Topic, given: Fields) -> Verdict:
@@ -70,6 +70,10 @@ def _verdict(request: Req, state: Topic, given: Fields) -> Verdict:
         return Verdict(None, promise, problem_of(error, correlation_id(request)))
 
 
+def _faults(of: Verdict) -> list[Fault]:
+    return faults_of(of.problem.errors, labels("topic")) if of.problem else []
+
+
 async def _page(request: Req, state: Topic, texts: Texts, verdict: Verdict) -> Page:
     integration, _ = await seen(request, INTEGRATION, state.integration_id)
     return page(
@@ -80,5 +84,6 @@ async def _page(request: Req, state: Topic, texts: Texts, verdict: Verdict) -> P
         topic=state,
         sent=texts,
         verdict=verdict,
+        faults=_faults(verdict),
         once=new_once(request),
     )

@@ -10,6 +10,7 @@ from keyfold.domain.aggregates import INTEGRATION, TOPIC
 from keyfold.domain.refusals import Refusal
 from keyfold.domain.topic_entry import Topic
 from keyfold.web.auth import caller, correlation_id, services
+from keyfold.web.console.faults import faults_of, labels
 from keyfold.web.console.key_names import names_of
 from keyfold.web.console.pages import HOME, Page, Req, creating, new_once, page, to, written
 from keyfold.web.console.past import moment_asked
@@ -124,6 +125,7 @@ async def _form(
         sent=texts,
         version=version,
         problem=problem,
+        faults=faults_of(problem.errors, labels("topic")) if problem else (),
         now_has=texts_of(state) if is_stale and state else None,
         directions=[(each, t(f"topics.direction.{each}")) for each in DIRECTIONS],
         once=new_once(request),

@@ -1,38 +1,37 @@
 """What the console says where a key is narrowed."""
 
 TEXTS: dict[str, str] = {
-    "narrow.what": "What the key may do, from where, and until when. It may have less than what stands above it gives, "
-    "and never more: that is refused, with the field named.",
-    "narrow.what.account": "What the key may manage, from where, and until when. Nobody gives more than their own key "
-    "has: that is refused, with the field named.",
+    "narrow.what": "What the key may do, from where, and until when. It may have less than the key or "
+    "integration above it gives, never more.",
+    "narrow.what.account": "What the key may manage, from where, and until when. Nobody can give more than "
+    "their own key has.",
     "narrow.bounds": "Narrowed to",
-    "narrow.bounds.hint": "One id in a line. What is named is all that is left, ticked or not; ticked, and nothing "
-    "named, leaves nothing at all.",
+    "narrow.bounds.hint": "One id per line. Only what is listed remains; ticked with nothing listed, nothing remains.",
     "narrow.only.integrations": "Only these integrations",
     "narrow.only.partners": "Only these partners",
     "narrow.only.environments": "Only these environments",
-    "narrow.ids.integrations": "Integrations, by their ids",
+    "narrow.ids.integrations": "Integrations (ids)",
     "narrow.ids.integrations.such": "int_…",
-    "narrow.ids.partners": "Partners, by their ids",
+    "narrow.ids.partners": "Partners (ids)",
     "narrow.ids.partners.such": "prt_…",
     "narrow.any": "any",
     "narrow.nothing": "none",
     "narrow.networks": "Only from these networks",
-    "narrow.networks.hint": "One in a line, such as 192.0.2.0/24 or 2001:db8::/32. Empty: from anywhere.",
+    "narrow.networks.hint": "One per line, such as 192.0.2.0/24 or 2001:db8::/32. Leave it empty for anywhere.",
     "narrow.expires": "Expires",
-    "narrow.expires.hint": "A time with its offset, such as 2026-03-01T12:00:00Z. Empty: without an end.",
-    "narrow.rate": "How often it may be used is for all keys of its integration there: {requests} in {period}.",
-    "narrow.rate.free": "How often it may be used isn't limited by its integration.",
+    "narrow.expires.hint": "A time with its offset, such as 2026-03-01T12:00:00Z. Leave it empty for no expiry.",
+    "narrow.rate": "The rate limit is shared by all keys of the integration there: {requests} in {period}.",
+    "narrow.rate.free": "Its integration sets no rate limit.",
     "narrow.rate.where": "The integration's rule",
-    "narrow.warning": "What goes is refused from the next use on, within milliseconds, live connections included, and "
-    "for every key that was handed on from this one as well.",
-    "narrow.save": "Save what the key may do",
+    "narrow.warning": "What is removed is refused within milliseconds, on live connections too, and for every "
+    "key that was handed on from this one.",
+    "narrow.save": "Save",
     "narrow.preview": "What changes",
-    "narrow.none": "Nothing is changed yet.",
+    "narrow.none": "Nothing has changed yet.",
     "narrow.gains": "This gives the key more than it has:",
-    "narrow.goes": "goes:",
-    "narrow.comes": "comes:",
-    "narrow.order": "the order alone",
+    "narrow.goes": "removed:",
+    "narrow.comes": "added:",
+    "narrow.order": "only the order",
     "narrow.field.role": "Role",
     "narrow.field.integrations": "Integrations",
     "narrow.field.partners": "Partners",
@@ -44,15 +43,15 @@ TEXTS: dict[str, str] = {
     "narrow.field.filters": "Only events where",
     "narrow.field.networks": "Only from",
     "narrow.field.expiresAt": "Expires",
-    "narrow.effects": "Of the catalogue",
+    "narrow.effects": "In the catalogue",
     "narrow.no.send": "no longer sends",
     "narrow.no.receive": "no longer receives",
     "narrow.yes.send": "also sends",
     "narrow.yes.receive": "also receives",
-    "narrow.unsaved": "Nothing was changed.",
+    "narrow.unsaved": "Nothing was saved.",
     "narrow.unsaved.why": "Why not",
-    "narrow.stale": "Somebody has changed this key meanwhile. Nothing was saved.",
-    "narrow.stale.what": "What you have typed is still here, and what it would change by now stands beside it. Save "
-    "once more if that is what you want.",
+    "narrow.stale": "Somebody else has changed this key meanwhile. Nothing was saved.",
+    "narrow.stale.what": "What you typed is still here; beside it is what it would change now. Save again if "
+    "that is what you want.",
     "narrow.stale.look": "The key as it is now",
 }

@@ -35,8 +35,10 @@
   }
   async function copy(button) {
     const words = $("#said").dataset;
+    const beside = button.parentElement.querySelector(".secret");
     try {
-      await navigator.clipboard.writeText(button.dataset.copy);
+      await navigator.clipboard.writeText(button.dataset.copy || beside.textContent);
+      button.dispatchEvent(new Event("keyfold:kept", { bubbles: true }));
       say(words.copied);
     } catch {
       const shown = button.parentElement.querySelector("code");
@@ -49,13 +51,55 @@
     if (button) copy(button);
   });
 
+  // ---- what is wrong is said at its field, in what is brought in as well
+
+  function mark() {
+    for (const each of all("main .fault[id]")) each.remove();
+    for (const each of all("main [aria-invalid]")) {
+      each.removeAttribute("aria-invalid");
+      describe(each, (ids) => ids.filter((id) => !id.startsWith("fault-")));
+    }
+    const words = new Map();
+    for (const { dataset } of all("main [data-fault]")) words.set(dataset.fault, [...(words.get(dataset.fault) ?? []), dataset.said]);
+    for (const [name, said] of words) {
+      const field = $(`main form [name="${CSS.escape(name)}"]:not([type=hidden])`);
+      if (!field) continue;
+      const id = `fault-${name}`;
+      const place = Object.assign(document.createElement("span"), { id, className: "hint fault", textContent: [...new Set(said)].join(" ") });
+      (field.closest(".field, [role=group]") ?? field.parentElement).append(place);
+      field.setAttribute("aria-invalid", "true");
+      describe(field, (ids) => [...ids, id]);
+    }
+  }
+  function describe(field, change) {
+    const ids = change((field.getAttribute("aria-describedby") ?? "").split(" ").filter(Boolean));
+    if (ids.length) field.setAttribute("aria-describedby", ids.join(" "));
+    else field.removeAttribute("aria-describedby");
+  }
+
+  // ---- what is done with ticked rows waits for one
+
+  function tick() {
+    for (const each of all("button[data-ticked]")) each.disabled = !$(`[form="${each.getAttribute("form")}"]:checked`);
+  }
+  addEventListener("change", (event) => event.target.getAttribute?.("form") === "bulk" && tick());
+
+  // ---- without a network
+
+  const tellOffline = () => ($("#offline").hidden = navigator.onLine);
+  addEventListener("online", tellOffline);
+  addEventListener("offline", tellOffline);
+  tellOffline();
+
   // ---- what only works with scripts shows only with them
 
   function awaken(inside = document) {
-    for (const each of all("[data-copy][hidden], #theme[hidden], #keyboard[hidden]", inside)) each.hidden = false;
+    for (const each of all("[data-copy][hidden], [data-save][hidden], #theme[hidden], #keyboard[hidden]", inside)) each.hidden = false;
+    tick();
   }
   awaken();
   document.addEventListener("htmx:load", (event) => awaken(event.detail.elt));
+  document.addEventListener("htmx:afterSettle", mark);
   document.addEventListener("keyfold:brought", () => {
     tellTimes();
     awaken();
@@ -98,6 +142,6 @@
     KEYS[key]();
   });
   $("#keyboard")?.addEventListener("click", KEYS["?"]);
-  // back from another page: what was shown once isn't shown again
-  addEventListener("pageshow", (event) => event.persisted && location.reload());
+  // back from another page: what was shown once isn't shown again, and what was ticked is
+  addEventListener("pageshow", (event) => (event.persisted ? location.reload() : tick()));
 })();
