@@ -70,14 +70,13 @@ class Numbers:
 
     def follow(self, lines: list[bytes], position: int, begin: int) -> None:
         """Lines from a position on, whose records begin at `begin`."""
-        last = self._last
+        last, before, shift = self._last, self._last.get, len(_WORKSPACE)
         for at, line in enumerate(lines, position):
-            _, _, rest = line.partition(_WORKSPACE)
-            name = rest[: rest.find(b'"')]
-            number = last.get(name, 0) + 1
-            if not name or not line.startswith(b'{"number":%d,"' % number, begin):
+            start = line.find(_WORKSPACE) + shift
+            name = line[start : line.find(b'"', start)]
+            last[name] = number = before(name, 0) + 1
+            if start < shift or not name or not line.startswith(b'{"number":%d,"' % number, begin):
                 self.wrong = self.wrong or (at, _wrong(line[begin:-2], number))
-            last[name] = number
 
 
 def _wrong(record: bytes, wanted: int) -> str:
