@@ -136,8 +136,9 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[tuple[Servi
             yield services, client
     finally:
         background.cancel()
-        await asyncio.gather(background, return_exceptions=True)
+        (ended,) = await asyncio.gather(background, return_exceptions=True)
         await services.close()
+        assert isinstance(ended, asyncio.CancelledError), ended
 
 
 @asynccontextmanager

@@ -219,8 +219,9 @@ class Reaper:
         return pages
 
     async def _on_page(self, message: Msg) -> None:
-        if message.subject in self._pages:  # not one that comes late
-            self._pages[message.subject].put_nowait(msgspec.json.decode(message.data))
+        page = msgspec.json.decode(message.data)
+        if message.subject in self._pages and "data" in page:  # not one that comes late, or says that it can't
+            self._pages[message.subject].put_nowait(page)
 
     def _forget(self, key_id: str) -> None:
         for stream in self._streams.pop(key_id, ()):

@@ -29,6 +29,7 @@ OUTAGE = (
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
     *NO_ROOM,
     asyncpg.QueryCanceledError,
     asyncpg.ReadOnlySQLTransactionError,
