@@ -19,6 +19,8 @@ from .pictures_keys import tour_of_keys
 from .portal import describe_topics, present, workspace
 
 _RULE = {"send": {"topics": ["app/order/*"]}, "receive": {"topics": ["app/fulfillment/**"]}}
+UNASKED = "addEventListener('beforeunload', (event) => event.stopImmediatePropagation())"
+"""Leaves pages without a word that would ask first."""
 APPS = ("Order sync", "Warehouse Nord", "Ledger", "Parcel tracker", "Shop front", "Returns desk", "Price feed")
 
 
@@ -80,6 +82,7 @@ async def _redeemed(system: System, link: str) -> tuple[dict[str, str], str]:
 async def tour(system: System, browser: Browser, folder: Path) -> None:
     live = await peopled(system)
     page = await browser.page()
+    await page.call("Page.addScriptToEvaluateOnNewDocument", source=UNASKED)
     await page.open(f"{system.url}/console/sign-in")
     await look(page, folder, "signin")
     await signed_in(page, system)
