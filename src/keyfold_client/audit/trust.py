@@ -134,9 +134,8 @@ Progress = Callable[[int, int], None]
 @dataclass(frozen=True)
 class Verified:
     """What holds. `records` were looked at, of one workspace or of all (None); `known` were before. `vkeys` signed the
-    checkpoint; `notes` are for people. `last` is the position
-    of the last record. `since` is the size of the log when it was last seen, from where it has only
-    grown; 0 if it never was."""
+    checkpoint; `notes` are for people. `last` is the position of the last record. `since` is the size of the log when
+    it was last seen, from where it has only grown; 0 if it never was."""
 
     signed: Signed
     vkeys: tuple[str, ...]
